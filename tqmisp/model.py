@@ -1,0 +1,55 @@
+"""The words that the two edges share: what ThreatQ gives, and where MISP keeps it.
+
+Named tuples, not frozen dataclasses: one is made for each indicator, and a frozen dataclass of this size takes
+five times as long to make.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Source(NamedTuple):
+    """Who reported an indicator."""
+
+    name: str
+    tlp: str | None = None
+    """``RED``, ``AMBER+STRICT``, ``AMBER``, ``GREEN`` or ``CLEAR``; None where ThreatQ gives none."""
+
+
+class Indicator(NamedTuple):
+    """One indicator of ThreatQ, whatever view it was read from.
+
+    Dates are text as ThreatQ writes it, ``YYYY-MM-DD HH:MM:SS`` with optional fraction, in UTC.
+    """
+
+    id: int
+    type: str
+    """The name of its type (``FQDN``); ids differ between instances."""
+    value: str
+    status: str = "Active"
+    score: float = 0.0
+    """The effective score, clamped to 0..10."""
+    description: str = ""
+    created_at: str | None = None
+    published_at: str | None = None
+    updated_at: str | None = None
+    touched_at: str | None = None
+    expires_at: str | None = None
+    sources: tuple[Source, ...] = ()
+    tags: tuple[str, ...] = ()
+    adversaries: tuple[str, ...] = ()
+    malware: tuple[str, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
+class EventRef(NamedTuple):
+    """A MISP event of ours.
+
+    ``number`` is its key in the journal; ``date`` is the run day as ``YYYY-MM-DD``.
+    """
+
+    number: int
+    uuid: str
+    info: str
+    date: str

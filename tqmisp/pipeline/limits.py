@@ -1,0 +1,23 @@
+"""How much may be in memory at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of the pipeline; memory follows from these and not from the number of items."""
+
+    producers: int = 2
+    """Shards that are read at the same time."""
+    queue_pages: int = 8
+    """Pages that wait between the source and the mapper."""
+    queue_bytes: int = 32 * 2**20
+    """Bytes of the answers that wait there."""
+    slice_items: int = 25_000
+    """Items a slice at most."""
+    slice_bytes: int = 16 * 2**20
+    """Bytes a slice at most."""
+    drain_seconds: float = 60.0
+    """How long a stopped run may take to finish what it has begun."""

@@ -1,0 +1,60 @@
+"""What an operator can set about reading from ThreatQ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import SecretStr  # masks itself in every repr and traceback
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreatQOptions:
+    """How to reach ThreatQ and log in.
+
+    With ``email`` and ``password`` the login is the password grant, with ``client_secret`` the client-credentials
+    grant; ``client_id`` is needed for both.
+    """
+
+    url: str
+    """``https://threatq.example``; a bare host is taken as https."""
+    client_id: str
+    email: str | None = None
+    password: SecretStr | None = None
+    client_secret: SecretStr | None = None
+    verify_tls: bool = True
+    ca_file: str | None = None
+    """A file with the certificates to trust, in PEM form."""
+    proxy: str | None = None
+    connect_timeout: float = 15.0
+    """Seconds."""
+    read_timeout: float = 300.0
+    """Seconds without a byte."""
+    producers: int = 2
+    """Pages that are asked for at the same time."""
+    page_size: int = 1000
+    """Rows a page; 1,000 is the largest that is known to work on this route."""
+    attempts: int = 6
+    """How often one request is tried before the run ends."""
+    backoff: float = 0.5
+    """Seconds before the first repetition; doubled each time, with jitter."""
+    backoff_max: float = 60.0
+    """Seconds between two attempts at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which indicators to export; an empty tuple means no restriction."""
+
+    statuses: tuple[str, ...] = ("Active",)
+    score_threshold: float = 0.0
+    """The least score, 0..10."""
+    types: tuple[str, ...] = ()
+    exclude_types: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    collection: str | None = None
+    """The name of a data collection (saved search) that the rest of the selection narrows further."""
+    since: str | None = None
+    """Only what was touched at or after this moment: ``YYYY-MM-DD`` or ``YYYY-MM-DD HH:MM:SS``, UTC."""
+    until: str | None = None
+    """Only what was touched before this moment, in the same form."""
