@@ -1,0 +1,76 @@
+"""The balance of a run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class EventLine:
+    """One event that the run wrote to."""
+
+    uuid: str
+    id: int | None
+    """The number MISP gave it."""
+    info: str
+    date: str
+    attributes: int
+    """Attributes that MISP holds in it."""
+    published: bool
+
+
+@dataclass(slots=True)
+class TargetReceipt:
+    """What became of every indicator that was read, for one MISP."""
+
+    name: str
+    read: int = 0
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    merged: int = 0
+    """Became the same attribute as another indicator."""
+    retired: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    quarantined: dict[str, int] = field(default_factory=dict)
+    filtered: dict[str, int] = field(default_factory=dict)
+    rescued: dict[str, int] = field(default_factory=dict)
+    """Values that a rule has mended, by rule; they are part of the tallies above, too."""
+    balanced: bool = False
+    imbalance: list[str] = field(default_factory=list)
+    """What is off, a sentence each."""
+    events: list[EventLine] = field(default_factory=list)
+    requests: int = 0
+    write_requests: int = 0
+    retries: int = 0
+    seconds_waiting_for: dict[str, float] = field(default_factory=dict)
+    """Keys ``threatq``, ``mapping``, ``misp``, ``backoff``."""
+
+    def accounted(self) -> int:
+        """The indicators whose fate is known."""
+        refused = sum(sum(codes.values()) for codes in (self.rejected, self.quarantined, self.filtered))
+        return self.created + self.updated + self.unchanged + self.merged + self.retired + refused
+
+
+@dataclass(slots=True)
+class Receipt:
+    """The balance of one run over all its targets."""
+
+    run_id: str
+    started_at: str
+    """ISO 8601 in UTC."""
+    seconds: float = 0.0
+    source: dict[str, Any] = field(default_factory=dict)
+    targets: list[TargetReceipt] = field(default_factory=list)
+    stopped_by: str | None = None
+    """The signal that ended the run early."""
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every indicator is accounted for at every target."""
+        return all(target.balanced for target in self.targets)
+
+    def as_json(self) -> dict[str, Any]:
+        """The receipt as plain data, in the form that ``run --json`` prints."""
+        return asdict(self)
