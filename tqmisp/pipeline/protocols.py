@@ -1,20 +1,23 @@
 """What the generic core needs of a product, and the plain messages that travel between its stages.
 
-``T`` is an item as the source reads it, ``U`` an item as the sink takes it, ``D`` the destination of a slice.
+``T`` is an item as the source reads it, ``U`` what the mapper makes of it, ``V`` what the sink takes: an item that
+the journal has planned for a destination ``D``.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 U = TypeVar("U")
+V = TypeVar("V")
 T_co = TypeVar("T_co", covariant=True)
 T_contra = TypeVar("T_contra", contravariant=True)
 U_co = TypeVar("U_co", covariant=True)
 U_contra = TypeVar("U_contra", contravariant=True)
+V_co = TypeVar("V_co", covariant=True)
 D = TypeVar("D", bound=Hashable)
 
 
@@ -55,27 +58,27 @@ class Mapped(Generic[U_co]):
 
 
 @dataclass(frozen=True, slots=True)
-class Slice(Generic[D, U_co]):
+class Slice(Generic[D, V_co]):
     """Items bound for one destination, in the order in which they were admitted."""
 
     destination: D
-    items: Sequence[U_co]
+    items: Sequence[V_co]
     size: int
     """Bytes of the items."""
 
 
 @dataclass(slots=True)
-class Outcome(Generic[U]):
+class Outcome(Generic[V]):
     """What became of the items of a slice: each one is in exactly one of the two lists."""
 
-    stored: list[U] = field(default_factory=list)
-    refused: list[tuple[U, Refusal]] = field(default_factory=list)
+    stored: list[V] = field(default_factory=list)
+    refused: list[tuple[V, Refusal]] = field(default_factory=list)
 
 
 class Shard(Protocol[T_co]):
     """A part of the source that one producer reads from start to end."""
 
-    def pages(self) -> AsyncIterator[Page[T_co]]:
+    def pages(self) -> AsyncGenerator[Page[T_co], None]:
         """Yield the pages of this part in order."""
         ...
 
@@ -96,24 +99,28 @@ class Mapper(Protocol[T_contra, U_co]):
         ...
 
 
-class Journal(Protocol[D, U]):
+class Journal(Protocol[D, U_contra, V]):
     """What has been promised and what has been confirmed."""
 
-    async def admit(self, mapped: Mapped[U]) -> Iterable[tuple[D, Sequence[U]]]:
-        """Record the refusals and the intent to deliver, and say what must be delivered where.
+    async def admit(self, page: Page[object], mapped: Mapped[U_contra]) -> Iterable[tuple[D, Sequence[V]]]:
+        """Take note of a page and of all its refusals, and say what must be delivered where.
 
         Items that need no delivery are left out of the answer.
         """
         ...
 
-    async def confirm(self, delivered: Slice[D, U], outcome: Outcome[U]) -> None:
+    async def promise(self, part: Slice[D, V]) -> None:
+        """Record that a slice is about to be delivered; called before anything of it is sent."""
+        ...
+
+    async def confirm(self, part: Slice[D, V], outcome: Outcome[V]) -> None:
         """Record what became of a slice."""
         ...
 
 
-class Sink(Protocol[D, U]):
+class Sink(Protocol[D, V]):
     """Where items go."""
 
-    async def deliver(self, part: Slice[D, U]) -> Outcome[U]:
+    async def deliver(self, part: Slice[D, V]) -> Outcome[V]:
         """Bring a slice to its destination; returns only when each item's fate is known."""
         ...

@@ -1,0 +1,1 @@
+"""Exports threat indicators from ThreatQ into MISP."""

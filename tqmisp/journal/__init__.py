@@ -1,0 +1,1 @@
+"""What has been promised to MISP and what has been confirmed."""

@@ -1,0 +1,1 @@
+"""Writing indicators to MISP."""

@@ -1,0 +1,195 @@
+"""The pipeline: source ▶ bounded queue ▶ mapper and journal ▶ batcher ▶ bounded queue ▶ sinks.
+
+All stages run in one task group. Pages travel, not items; every stage stops when the stream before it ends, and
+the first error of any stage ends them all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing
+from typing import Generic
+
+import anyio
+from anyio import CancelScope, create_memory_object_stream, create_task_group
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from tqmisp.errors import Interrupted
+from tqmisp.pipeline.batcher import Batcher
+from tqmisp.pipeline.budget import ByteBudget
+from tqmisp.pipeline.limits import Limits
+from tqmisp.pipeline.progress import Progress
+from tqmisp.pipeline.protocols import D, Journal, Mapper, Page, Shard, Sink, Slice, Source, T, U, V
+from tqmisp.pipeline.stop import Stop
+
+
+async def run(
+    source: Source[T],
+    mapper: Mapper[T, U],
+    journal: Journal[D, U, V],
+    sinks: Sequence[Sink[D, V]],
+    *,
+    size_of: Callable[[V], int],
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> None:
+    """Move everything from the source to the sinks.
+
+    Args:
+        source: gives shards, which ``limits.producers`` tasks read.
+        mapper: turns the items of a page into what can be delivered.
+        journal: decides what must be delivered, and records it before and after.
+        sinks: one task each; give as many as slices shall be under way at once.
+        size_of: the bytes of a planned item.
+        limits: bounds of memory; the defaults hold about three slices.
+        progress: counters to raise while running.
+        stop: where somebody may ask to stop. After a first wish nothing new is read, what was admitted is delivered
+            within ``limits.drain_seconds``, and the call returns; after a second it ends at once.
+
+    Raises:
+        Interrupted: stopped before everything that was admitted had been delivered.
+        Exception: the first error of any stage, as it was raised, never a group of them.
+    """
+    line = _Pipeline(journal, size_of, limits or Limits(), progress or Progress(), stop or Stop())
+    cause: BaseException | None = None
+    try:
+        await line.run(source, mapper, sinks)
+    except BaseExceptionGroup as group:
+        cause = _first(group)
+    if cause is not None:
+        raise cause
+    if line.interrupted:
+        raise Interrupted(f"Stopped by {line.stop.reason} before everything was delivered; run again to go on.")
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that the user should see: the first one, whatever its depth."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+class _Pipeline(Generic[D, U, V]):
+    """One run: what its stages share."""
+
+    def __init__(
+        self,
+        journal: Journal[D, U, V],
+        size_of: Callable[[V], int],
+        limits: Limits,
+        progress: Progress,
+        stop: Stop,
+    ) -> None:
+        self.journal = journal
+        self.limits = limits
+        self.progress = progress
+        self.stop = stop
+        self.interrupted = False
+        self.batcher: Batcher[D, V] = Batcher(
+            max_items=limits.slice_items, max_bytes=limits.slice_bytes, size_of=size_of
+        )
+        self.budget = ByteBudget(limits.queue_bytes)
+
+    async def run(self, source: Source[T], mapper: Mapper[T, U], sinks: Sequence[Sink[D, V]]) -> None:
+        reading = CancelScope()
+        everything = CancelScope()
+
+        def drain() -> None:
+            reading.cancel()
+            everything.deadline = min(everything.deadline, anyio.current_time() + self.limits.drain_seconds)
+
+        pages_in, pages_out = create_memory_object_stream[Page[T]](self.limits.queue_pages)
+        slices_in, slices_out = create_memory_object_stream[Slice[D, V]](0)
+        with self.stop.attach(drain=drain, abort=everything.cancel), everything:
+            async with create_task_group() as stages, pages_in, pages_out, slices_in, slices_out:
+                stages.start_soon(self._read, source, pages_in.clone(), reading, name="read")
+                stages.start_soon(self._shape, mapper, pages_out.clone(), slices_in.clone(), name="shape")
+                for number, sink in enumerate(sinks):
+                    stages.start_soon(self._deliver, sink, slices_out.clone(), name=f"deliver {number}")
+        self.interrupted = everything.cancelled_caught
+
+    async def _read(self, source: Source[T], pages: MemoryObjectSendStream[Page[T]], reading: CancelScope) -> None:
+        self.progress.phase = "reading"
+        with pages, reading:
+            shards = iter(await source.shards())
+            async with create_task_group() as producers:
+                for number in range(self.limits.producers):
+                    producers.start_soon(self._produce, shards, pages.clone(), name=f"produce {number}")
+        self.progress.phase = "delivering"
+
+    async def _produce(self, shards: Iterator[Shard[T]], pages: MemoryObjectSendStream[Page[T]]) -> None:
+        with pages:
+            for shard in shards:  # shared by all producers: each takes the next one that nobody has taken
+                async with aclosing(shard.pages()) as stream:
+                    async for page in stream:
+                        await self.budget.take(page.size)
+                        try:
+                            await pages.send(page)
+                        except anyio.BrokenResourceError:
+                            return  # the mapper has failed; its error is the one to show
+                        self.progress.pages_queued += 1
+
+    async def _shape(
+        self,
+        mapper: Mapper[T, U],
+        pages: MemoryObjectReceiveStream[Page[T]],
+        slices: MemoryObjectSendStream[Slice[D, V]],
+    ) -> None:
+        progress, waiting = self.progress, self.progress.waiting
+        with pages, slices:
+            asked = time.monotonic()
+            async for page in pages:
+                began = time.monotonic()
+                waiting.source += began - asked
+                progress.pages_queued -= 1
+                if self.stop.requested:
+                    break  # what is queued was never promised to anybody
+                progress.read += len(page.items) + len(page.refusals)
+                mapped = mapper.map(page.items)
+                progress.refused += len(page.refusals) + len(mapped.refusals)
+                groups = await self.journal.admit(page, mapped)
+                self.budget.give(page.size)
+                full: list[Slice[D, V]] = []
+                planned = 0
+                for destination, items in groups:
+                    planned += len(items)
+                    full += self.batcher.feed(destination, items)
+                progress.admitted += planned
+                progress.settled += len(mapped.items) - planned
+                waiting.mapping += time.monotonic() - began
+                if not await self._hand_over(full, slices):
+                    return
+                asked = time.monotonic()
+            await self._hand_over(self.batcher.flush(), slices)
+
+    async def _hand_over(self, full: Sequence[Slice[D, V]], slices: MemoryObjectSendStream[Slice[D, V]]) -> bool:
+        """Give slices to the sinks; False when no sink is left to take them."""
+        for part in full:
+            began = time.monotonic()
+            self.progress.slices_waiting += 1
+            try:
+                await slices.send(part)
+            except anyio.BrokenResourceError:
+                return False  # every sink has failed; their error is the one to show
+            finally:
+                self.progress.slices_waiting -= 1
+                self.progress.waiting.sink += time.monotonic() - began
+        return True
+
+    async def _deliver(self, sink: Sink[D, V], slices: MemoryObjectReceiveStream[Slice[D, V]]) -> None:
+        progress = self.progress
+        with slices:
+            async for part in slices:
+                progress.slices_in_flight += 1
+                try:
+                    await self.journal.promise(part)
+                    outcome = await sink.deliver(part)
+                    with CancelScope(shield=True):  # what is known must be recorded, also under cancellation
+                        await self.journal.confirm(part, outcome)
+                finally:
+                    progress.slices_in_flight -= 1
+                progress.stored += len(outcome.stored)
+                progress.refused += len(outcome.refused)

@@ -1,0 +1,1 @@
+"""A ThreatQ and a MISP that speak over real HTTP, for trials and tests."""
