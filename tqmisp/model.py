@@ -53,3 +53,22 @@ class EventRef(NamedTuple):
     uuid: str
     info: str
     date: str
+
+
+class Planned(NamedTuple):
+    """An attribute on its way to its event, as the journal has promised it."""
+
+    key: int
+    """The id of its indicator."""
+    uuid: bytes
+    """16 bytes."""
+    fingerprint: bytes
+    """Changes when anything that is sent changes; 8 bytes."""
+    fold: int
+    """Equal for values that MISP's case- and accent-blind uniqueness takes for one."""
+    timestamp: int
+    """Of the attribute, in seconds since 1970; the same in every repetition."""
+    change: str
+    """``create`` or ``update``."""
+    body: bytes
+    """The JSON object for MISP, with its timestamp."""

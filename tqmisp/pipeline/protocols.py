@@ -68,11 +68,13 @@ class Slice(Generic[D, V_co]):
 
 
 @dataclass(slots=True)
-class Outcome(Generic[V]):
-    """What became of the items of a slice: each one is in exactly one of the two lists."""
+class Outcome(Generic[D, V]):
+    """What became of the items of a slice: each one is in exactly one of the lists."""
 
     stored: list[V] = field(default_factory=list)
     refused: list[tuple[V, Refusal]] = field(default_factory=list)
+    elsewhere: list[tuple[V, D]] = field(default_factory=list)
+    """Stored, but at another destination, where an earlier delivery had brought them."""
 
 
 class Shard(Protocol[T_co]):
@@ -113,7 +115,7 @@ class Journal(Protocol[D, U_contra, V]):
         """Record that a slice is about to be delivered; called before anything of it is sent."""
         ...
 
-    async def confirm(self, part: Slice[D, V], outcome: Outcome[V]) -> None:
+    async def confirm(self, part: Slice[D, V], outcome: Outcome[D, V]) -> None:
         """Record what became of a slice."""
         ...
 
@@ -121,6 +123,6 @@ class Journal(Protocol[D, U_contra, V]):
 class Sink(Protocol[D, V]):
     """Where items go."""
 
-    async def deliver(self, part: Slice[D, V]) -> Outcome[V]:
+    async def deliver(self, part: Slice[D, V]) -> Outcome[D, V]:
         """Bring a slice to its destination; returns only when each item's fate is known."""
         ...

@@ -18,6 +18,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from tqmisp.errors import Interrupted
 from tqmisp.pipeline.batcher import Batcher
 from tqmisp.pipeline.budget import ByteBudget
+from tqmisp.pipeline.groups import first_error
 from tqmisp.pipeline.limits import Limits
 from tqmisp.pipeline.progress import Progress
 from tqmisp.pipeline.protocols import D, Journal, Mapper, Page, Shard, Sink, Slice, Source, T, U, V
@@ -57,19 +58,11 @@ async def run(
     try:
         await line.run(source, mapper, sinks)
     except BaseExceptionGroup as group:
-        cause = _first(group)
+        cause = first_error(group)
     if cause is not None:
         raise cause
     if line.interrupted:
         raise Interrupted(f"Stopped by {line.stop.reason} before everything was delivered; run again to go on.")
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that the user should see: the first one, whatever its depth."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 class _Pipeline(Generic[D, U, V]):
@@ -191,5 +184,5 @@ class _Pipeline(Generic[D, U, V]):
                         await self.journal.confirm(part, outcome)
                 finally:
                     progress.slices_in_flight -= 1
-                progress.stored += len(outcome.stored)
+                progress.stored += len(outcome.stored) + len(outcome.elsewhere)
                 progress.refused += len(outcome.refused)

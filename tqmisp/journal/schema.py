@@ -1,0 +1,134 @@
+"""The tables of the journal.
+
+About 100 bytes an indicator: UUIDs and fingerprints are raw bytes, states small numbers.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+HEAD = "0001"
+"""The newest migration; a journal that carries it needs no look at the others."""
+
+metadata = MetaData()
+
+
+class State(IntEnum):
+    """What the ledger knows of an attribute."""
+
+    LIVE = 0
+    """Delivered, provided that its slice is closed."""
+    MERGED = 1
+    """Another indicator became the same attribute; this one shares it."""
+    RETIRED = 2
+    """Withdrawn from MISP, since it left the selection."""
+    QUARANTINED = 3
+    """Refused by the server."""
+    PLANNED = 4
+    """Promised by a run that died, and not found in MISP afterwards."""
+
+
+targets = Table(
+    "targets",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("url", Text, nullable=False),
+    Column("owner", Text),
+    Column("lease_until", Float),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", String(36), nullable=False),
+    Column("target_id", Integer, ForeignKey("targets.id"), nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("outcome", String(32), nullable=False),
+    Column("receipt", Text),
+)
+
+watermarks = Table(
+    "watermarks",
+    metadata,
+    Column("target_id", Integer, ForeignKey("targets.id"), nullable=False),
+    Column("scope", String(64), nullable=False),
+    Column("touched_at", String(32), nullable=False),
+    PrimaryKeyConstraint("target_id", "scope"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("target_id", Integer, ForeignKey("targets.id"), nullable=False),
+    Column("uuid", String(36), nullable=False),
+    Column("info", Text, nullable=False),
+    Column("date", String(10), nullable=False),
+    Column("part", Integer, nullable=False),
+    Column("attributes", Integer, nullable=False),
+    UniqueConstraint("target_id", "uuid"),
+)
+
+slices = Table(
+    "slices",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("target_id", Integer, ForeignKey("targets.id"), nullable=False),
+    Column("run_id", Integer, ForeignKey("runs.id"), nullable=False),
+    Column("event_id", Integer, ForeignKey("events.id"), nullable=False),
+    Column("items", Integer, nullable=False),
+    Column("opened_at", Float, nullable=False),
+    Column("closed_at", Float),
+    Index("slices_open", "target_id", "closed_at"),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("target_id", SmallInteger, nullable=False),
+    Column("indicator_id", BigInteger, nullable=False),
+    Column("uuid", LargeBinary(16), nullable=False),
+    Column("fingerprint", LargeBinary(8), nullable=False),
+    Column("fold", BigInteger, nullable=False),
+    Column("event_id", Integer, nullable=False),
+    Column("slice_id", Integer, nullable=False),
+    Column("timestamp", BigInteger, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    PrimaryKeyConstraint("target_id", "indicator_id", "uuid"),
+    Index("ledger_uuid", "target_id", "uuid"),
+    sqlite_with_rowid=False,
+)
+
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("target_id", Integer, nullable=False),
+    Column("indicator_id", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("code", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("run_id", Integer, nullable=False),
+    Index("refusals_indicator", "target_id", "indicator_id"),
+)

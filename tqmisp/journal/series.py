@@ -1,0 +1,67 @@
+"""Which event of the day takes a new attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tqmisp.model import EventRef
+
+
+@dataclass(slots=True)
+class OpenEvent:
+    """An event of the day that may take more."""
+
+    ref: EventRef
+    part: int
+    attributes: int
+    """Attributes that were given to it, on earlier runs of the day and now."""
+    folds: set[int] = field(default_factory=set)
+    """Folded values of its attributes; MISP takes one attribute of each."""
+
+
+class Series:
+    """The events of one run day: filled one after the other, each up to a limit.
+
+    Twins, values that only MISP's uniqueness takes for equal, go to different events: the next one of the series is
+    opened early for them and becomes the main one later. Pure; the journal loads and stores what it holds.
+
+    Args:
+        capacity: attributes an event at most.
+        make: gives the event for a number of the journal and a part of the day, 1 being the first.
+        next_number: the journal's number for the next new event.
+    """
+
+    def __init__(self, capacity: int, make: Callable[[int, int], EventRef], next_number: int) -> None:
+        self._capacity = capacity
+        self._make = make
+        self._next_number = next_number
+        self._last_part = 0
+        self.open: list[OpenEvent] = []
+
+    def resume(self, event: OpenEvent) -> None:
+        """Take over an event of an earlier run of the day, in the order of the parts."""
+        self._last_part = max(self._last_part, event.part)
+        if event.attributes < self._capacity:
+            self.open.append(event)
+
+    def place(self, fold: int) -> EventRef:
+        """Choose the event for a new attribute and count it there."""
+        for event in self.open:
+            if fold not in event.folds:
+                break
+        else:
+            event = self._begin()
+        event.folds.add(fold)
+        event.attributes += 1
+        if event.attributes >= self._capacity:
+            self.open.remove(event)
+            event.folds = set()
+        return event.ref
+
+    def _begin(self) -> OpenEvent:
+        self._last_part += 1
+        event = OpenEvent(self._make(self._next_number, self._last_part), self._last_part, 0)
+        self._next_number += 1
+        self.open.append(event)
+        return event
