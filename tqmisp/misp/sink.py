@@ -1,0 +1,215 @@
+"""Delivery of slices to events: send, look, ask why, and only then say what became of each attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import anyio
+import structlog
+
+from tqmisp.errors import EventBlocked, MispFault, MispRefused, MispTooLarge, MispUnclear
+from tqmisp.misp import event as bodies
+from tqmisp.misp.client import MispClient
+from tqmisp.misp.options import EventOptions, MispOptions
+from tqmisp.misp.reading import UUIDS_A_SEARCH, Held, MispReader
+from tqmisp.misp.verdicts import Verdicts, refusal
+from tqmisp.model import EventRef, Planned
+from tqmisp.pipeline.groups import first_error
+from tqmisp.pipeline.progress import Progress
+from tqmisp.pipeline.protocols import Outcome, Slice
+from tqmisp.pipeline.retry import RetryPolicy
+
+log = structlog.get_logger(__name__)
+
+WHOLE_EVENT = 5 * UUIDS_A_SEARCH
+"""From so many attributes on, reading the whole event costs less than asking by UUID."""
+FAULTS = 2
+"""How often a chunk may make the server throw before it is cut in half."""
+
+
+class MispSink:
+    """Delivers slices to one MISP; implements :class:`tqmisp.pipeline.protocols.Sink`.
+
+    One object serves any number of concurrent consumers: requests in flight are bounded over all of them, and one
+    event is written to by one consumer at a time.
+
+    Args:
+        client: the server.
+        options: how much to ask of it.
+        events: what new events look like.
+        retry: when to repeat a request.
+        progress: counters to raise.
+        on_event: told the reference and the number of each event that is made.
+    """
+
+    def __init__(
+        self,
+        client: MispClient,
+        options: MispOptions,
+        events: EventOptions,
+        *,
+        retry: RetryPolicy,
+        progress: Progress | None = None,
+        on_event: Callable[[EventRef, int], None] | None = None,
+    ) -> None:
+        self.reader = MispReader(client, retry)
+        self._client = client
+        self._options = options
+        self._events = events
+        self._retry = retry
+        self._progress = progress or Progress()
+        self._on_event = on_event
+        self._flight = anyio.CapacityLimiter(options.requests_in_flight)
+        self._locks: dict[str, anyio.Lock] = {}
+        self._there: set[str] = set()
+        self._verdicts = Verdicts(client, self.reader, retry)
+
+    async def deliver(self, part: Slice[EventRef, Planned]) -> Outcome[EventRef, Planned]:
+        """Bring the attributes of a slice into their event; each one's fate is known afterwards.
+
+        Raises:
+            MispUnavailable: the server did not come back within the attempts of the policy.
+            MispRefused: it will not take anything from us.
+        """
+        ref = part.destination
+        async with self._locks.setdefault(ref.uuid, anyio.Lock()):
+            try:
+                await self._make_event(ref)
+            except EventBlocked:
+                log.warning("event was deleted in MISP and is left alone", event=ref.uuid)
+                blocked = "The event was deleted in MISP; what was bound for it stays out."
+                return Outcome(
+                    refused=[(item, refusal(item, "filtered", "event_blocked", blocked)) for item in part.items]
+                )
+            poison = await self._send_all(ref, part.items)
+            return await self._look(ref, part.items, poison)
+
+    async def look(self, ref: EventRef, uuids: Sequence[bytes]) -> dict[bytes, int]:
+        """The timestamps of those attributes of an event that MISP holds, by UUID."""
+        found = await self.reader.attributes(uuids)
+        return {uuid: held.timestamp for uuid, held in found.items() if held.event_uuid == ref.uuid}
+
+    async def _make_event(self, ref: EventRef) -> None:
+        """See to it that an event is there. That it is there already is success, if it is ours to see."""
+        if ref.uuid in self._there:
+            return
+        if ref.uuid not in await self.reader.events([ref.uuid]):
+            body = bodies.shell(ref, self._events)
+            try:
+                answer = await self._retry.call(lambda: self._client.write("/events/add/metadata:1", body))
+            except EventBlocked:
+                raise
+            except MispRefused as error:
+                # the answer to an earlier attempt may have been lost
+                if error.status != 404 or ref.uuid not in await self.reader.events([ref.uuid]):
+                    raise
+            else:
+                number = int(answer.data["Event"]["id"])
+                log.info("event made", event=ref.uuid, id=number)
+                if self._on_event is not None:
+                    self._on_event(ref, number)
+        self._there.add(ref.uuid)
+
+    async def _send_all(self, ref: EventRef, items: Sequence[Planned]) -> dict[bytes, str]:
+        """Send items in chunks, several at a time; return those that make the server throw, with its words."""
+        poison: dict[bytes, str] = {}
+
+        async def send(chunk: Sequence[Planned]) -> None:
+            async with self._flight:
+                await self._send(ref, chunk, poison)
+            self._progress.sent += len(chunk)
+
+        size = self._options.chunk_size
+        try:
+            async with anyio.create_task_group() as chunks:
+                for start in range(0, len(items), size):
+                    chunks.start_soon(send, items[start : start + size], name=f"chunk {start} of {ref.uuid}")
+        except BaseExceptionGroup as group:
+            raise first_error(group) from None
+        return poison
+
+    async def _send(self, ref: EventRef, chunk: Sequence[Planned], poison: dict[bytes, str]) -> None:
+        """Send one chunk as one transaction; a chunk that is too much for the server is cut in half."""
+        try:
+            await self._retry.call(_Attempts(self, ref, chunk))
+        except MispTooLarge as error:
+            await self._halve(ref, chunk, poison, error)
+        except (_Poison, MispFault) as error:
+            await self.reader.alive()  # a server that is down is not our chunk's fault
+            await self._halve(ref, chunk, poison, error)
+
+    async def _halve(self, ref: EventRef, chunk: Sequence[Planned], poison: dict[bytes, str], error: Exception) -> None:
+        if len(chunk) == 1:
+            poison[chunk[0].uuid] = str(error)
+            return
+        log.warning("chunk is cut in half", event=ref.uuid, attributes=len(chunk), error=str(error))
+        middle = len(chunk) // 2
+        for half in (chunk[:middle], chunk[middle:]):
+            await self._send(ref, half, poison)
+
+    async def post(self, ref: EventRef, chunk: Sequence[Planned]) -> None:
+        """One request with a chunk, repeated by nobody."""
+        await self._client.write(f"/events/edit/{ref.uuid}/metadata:1", bodies.chunk(chunk))
+
+    async def missing(self, ref: EventRef, chunk: Sequence[Planned]) -> list[Planned]:
+        """Those of a chunk that the event does not hold as they were sent."""
+        held = await self.reader.attributes([item.uuid for item in chunk])
+        return [item for item in chunk if not _arrived(ref, item, held.get(item.uuid))]
+
+    async def _look(
+        self, ref: EventRef, items: Sequence[Planned], poison: dict[bytes, str]
+    ) -> Outcome[EventRef, Planned]:
+        """Compare what was sent with what is stored, and ask for the reasons of the difference."""
+        outcome: Outcome[EventRef, Planned] = Outcome()
+        if len(items) >= WHOLE_EVENT:
+            held = await self.reader.whole_event(ref.uuid)
+        else:
+            held = await self.reader.attributes([item.uuid for item in items])
+        absent = []
+        for item in items:
+            if _arrived(ref, item, held.get(item.uuid)):
+                outcome.stored.append(item)
+            elif item.uuid in poison:
+                outcome.refused.append((item, refusal(item, "quarantined", "server_error", poison[item.uuid])))
+            else:
+                absent.append(item)
+        if absent:
+            await self._verdicts.ask(ref, absent, outcome)
+        return outcome
+
+
+class _Poison(Exception):
+    """Some value in a chunk makes the server throw, again and again."""
+
+
+class _Attempts:
+    """The attempts to send one chunk; after an unclear one, only what is not there is sent again."""
+
+    def __init__(self, sink: MispSink, ref: EventRef, chunk: Sequence[Planned]) -> None:
+        self._sink = sink
+        self._ref = ref
+        self._left: Sequence[Planned] = chunk
+        self._unclear = False
+        self._faults = 0
+
+    async def __call__(self) -> None:
+        if self._unclear:
+            self._left = await self._sink.missing(self._ref, self._left)
+            self._unclear = False
+        if not self._left:
+            return
+        try:
+            await self._sink.post(self._ref, self._left)
+        except MispUnclear:
+            self._unclear = True
+            raise
+        except MispFault as error:
+            self._unclear = True  # when PHP runs out of memory, all may have been saved
+            self._faults += 1
+            if self._faults >= FAULTS and len(self._left) > 1:
+                raise _Poison(str(error)) from error
+            raise
+
+
+def _arrived(ref: EventRef, item: Planned, held: Held | None) -> bool:
+    return held is not None and not held.deleted and held.event_uuid == ref.uuid and held.timestamp >= item.timestamp

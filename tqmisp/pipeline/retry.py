@@ -1,0 +1,65 @@
+"""When to try again, and how long to wait before that."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import anyio
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from tqmisp.errors import Transient
+
+R = TypeVar("R")
+Hook = Callable[[int, Exception, float], None]
+"""Told before each wait: the attempt that failed, its error, and the seconds of the wait."""
+
+
+def _nothing(_attempt: int, _error: Exception, _wait: float) -> None:
+    """Nobody wants to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a call is made, as long as it raises :class:`tqmisp.errors.Transient`.
+
+    A value without state: each call gets retry machinery of its own, so that one policy serves any number of tasks.
+    """
+
+    attempts: int = 6
+    backoff: float = 0.5
+    """Seconds that the first wait takes at most; the bound doubles with each further one."""
+    backoff_max: float = 60.0
+    """Seconds that a wait takes at most, unless the server asks for more."""
+    hook: Hook = _nothing
+    sleep: Callable[[float], Awaitable[None]] = field(default=anyio.sleep, repr=False)
+
+    async def call(self, function: Callable[[], Awaitable[R]]) -> R:
+        """Make a call until it succeeds, fails for good, or has been made often enough.
+
+        Raises:
+            Exception: the last error of the call.
+        """
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(Transient),
+            stop=stop_after_attempt(self.attempts),
+            wait=self._wait,
+            sleep=self.sleep,
+            before_sleep=self._tell,
+            reraise=True,
+        )
+        return await retrying(function)
+
+    def _wait(self, state: RetryCallState) -> float:
+        """Random below a growing bound, so that many clients do not come back at once, but never too early."""
+        error = state.outcome.exception() if state.outcome else None
+        asked = (error.retry_after or 0.0) if isinstance(error, Transient) else 0.0
+        # the first wait of a growing series of intervals, each drawn at random
+        drawn = wait_random_exponential(multiplier=self.backoff, max=self.backoff_max, min=self.backoff / 2)(state)
+        return max(asked, drawn)
+
+    def _tell(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, Exception):
+            self.hook(state.attempt_number, error, state.upcoming_sleep)
