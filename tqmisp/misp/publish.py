@@ -1,0 +1,29 @@
+"""Publishing, as the last step: every write to an event unpublishes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import structlog
+
+from tqmisp.errors import MispFault, MispRefused
+from tqmisp.misp.client import MispClient
+from tqmisp.pipeline.retry import RetryPolicy
+
+log = structlog.get_logger(__name__)
+
+
+async def publish(client: MispClient, uuids: Iterable[str], retry: RetryPolicy) -> dict[str, str]:
+    """Publish events, and return those that MISP did not publish, with its words.
+
+    With background jobs, MISP answers before an event is published (recording 427).
+    """
+    refused: dict[str, str] = {}
+    for uuid in uuids:
+        path = f"/events/publish/{uuid}"
+        try:
+            await retry.call(lambda path=path: client.write(path, b"{}"))  # type: ignore[misc]
+        except (MispRefused, MispFault) as error:
+            log.warning("event not published", event=uuid, error=str(error))
+            refused[uuid] = str(error)
+    return refused
