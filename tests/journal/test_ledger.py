@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from sqlalchemy import select
+
+from tqmisp.journal import Journal, Ledger
+from tqmisp.journal.schema import ledger as ledger_table
+from tqmisp.model import EventRef, Planned
+from tqmisp.pipeline.protocols import Mapped, Outcome, Page, Refusal, Slice
+
+
+class Attribute(NamedTuple):
+    """As much of an attribute as the ledger looks at."""
+
+    key: int
+    uuid: bytes
+    fingerprint: bytes = b"first..."
+    fold: int = 0
+    payload: bytes = b'{"value":"x"}'
+    rescued: tuple[str, ...] = ()
+
+
+def attribute(key: int, value: int | None = None, *, version: str = "first...", fold: int | None = None) -> Attribute:
+    """The attribute of indicator ``key``; equal values make equal UUIDs."""
+    number = key if value is None else value
+    return Attribute(key, number.to_bytes(16), version.encode(), number if fold is None else fold)
+
+
+class Clock:
+    """A time that the test moves."""
+
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Runs:
+    """Opens the ledger of one run after the other on one journal."""
+
+    def __init__(self, journal: Journal, capacity: int = 10) -> None:
+        self.journal = journal
+        self.capacity = capacity
+        self.clock = Clock()
+
+    async def start(self, date: str = "2026-11-24") -> Ledger:
+        target = await self.journal.target("misp", "https://misp.test")
+        run = await self.journal.start_run("run", target)
+        ledger = Ledger(
+            self.journal,
+            target=target,
+            run=run,
+            date=date,
+            capacity=self.capacity,
+            make_event=lambda part: (f"{date}/{part}", f"Export {date} ({part})"),
+            now=self.clock,
+        )
+        await ledger.load()
+        return ledger
+
+
+async def admit(
+    ledger: Ledger, *attributes: Attribute, refusals: Sequence[Refusal] = ()
+) -> list[Slice[EventRef, Planned]]:
+    """Admit a page and return what must be delivered, a slice an event."""
+    page = Page(items=[*attributes, *refusals], size=1)
+    groups = await ledger.admit(page, Mapped(attributes, refusals))
+    return [Slice(ref, list(items), 1) for ref, items in groups]
+
+
+async def deliver(ledger: Ledger, *attributes: Attribute) -> list[Slice[EventRef, Planned]]:
+    """Admit a page and deliver all of it."""
+    parts = await admit(ledger, *attributes)
+    for part in parts:
+        await ledger.promise(part)
+        await ledger.confirm(part, Outcome(stored=list(part.items)))
+    return parts
+
+
+def changes(parts: Sequence[Slice[EventRef, Planned]]) -> dict[int, str]:
+    """What is to be done with which indicator."""
+    return {item.key: item.change for part in parts for item in part.items}
+
+
+@pytest.fixture
+async def runs(tmp_path: Path) -> object:
+    """A journal in a folder of its own."""
+    async with Journal.open(tmp_path) as journal:
+        yield Runs(journal)
+
+
+async def test_what_is_delivered_is_not_delivered_again(runs: Runs) -> None:
+    """A second run over the same indicators plans nothing and counts them as unchanged."""
+    first = await runs.start()
+    assert changes(await deliver(first, attribute(1), attribute(2))) == {1: "create", 2: "create"}
+    assert (first.tally.read, first.tally.created) == (2, 2)
+    second = await runs.start("2026-11-25")
+    assert await deliver(second, attribute(1), attribute(2)) == []
+    assert (second.tally.read, second.tally.unchanged, second.tally.created) == (2, 2, 0)
+
+
+async def test_a_change_goes_to_the_event_where_the_attribute_lives(runs: Runs) -> None:
+    """On a later day an update is bound for the old event, with a timestamp that MISP takes for newer."""
+    [created] = await deliver(await runs.start(), attribute(1))
+    later = await runs.start("2026-11-25")
+    [updated] = await deliver(later, attribute(1, version="second.."), attribute(1, version="second.."))
+    assert updated.destination == created.destination
+    assert changes([updated]) == {1: "update"}
+    assert updated.items[0].timestamp > created.items[0].timestamp
+    assert updated.items[0].body.endswith(b',"timestamp":"%d"}' % updated.items[0].timestamp)
+    assert (later.tally.updated, later.tally.created) == (1, 0)
+    assert await deliver(await runs.start("2026-11-26"), attribute(1, version="second..")) == []
+
+
+async def test_two_indicators_of_one_attribute_are_merged(runs: Runs) -> None:
+    """The second is counted as merged, on one page, on the next page and on the next run."""
+    ledger = await runs.start()
+    assert changes(await deliver(ledger, attribute(1, 7), attribute(2, 7))) == {1: "create"}
+    assert await deliver(ledger, attribute(3, 7)) == []
+    await ledger.flush()
+    assert (ledger.tally.created, ledger.tally.merged) == (1, 2)
+    again = await runs.start()
+    assert await deliver(again, attribute(3, 7), attribute(2, 7), attribute(1, 7)) == []
+    assert (again.tally.unchanged, again.tally.merged) == (1, 2)
+
+
+async def test_a_row_that_comes_twice_is_counted_and_not_sent_twice(runs: Runs) -> None:
+    """Windows of the source may overlap by a row."""
+    ledger = await runs.start()
+    assert changes(await admit(ledger, attribute(1))) == {1: "create"}
+    assert await admit(ledger, attribute(1)) == []
+    assert (ledger.tally.read, ledger.tally.unchanged) == (2, 1)
+
+
+async def test_events_are_filled_and_topped_up(runs: Runs) -> None:
+    """An event takes as many as it may, later runs of the day fill the last one, the next day begins anew."""
+    first = await runs.start()
+    parts = await deliver(first, *(attribute(key) for key in range(25)))
+    assert [(part.destination.info, len(part.items)) for part in parts] == [
+        ("Export 2026-11-24 (1)", 10),
+        ("Export 2026-11-24 (2)", 10),
+        ("Export 2026-11-24 (3)", 5),
+    ]
+    parts = await deliver(await runs.start(), *(attribute(key) for key in range(100, 107)))
+    assert [(part.destination.uuid, len(part.items)) for part in parts] == [("2026-11-24/3", 5), ("2026-11-24/4", 2)]
+    parts = await deliver(await runs.start("2026-11-25"), attribute(200))
+    assert [part.destination.uuid for part in parts] == ["2026-11-25/1"]
+
+
+async def test_twins_go_to_different_events(runs: Runs) -> None:
+    """Values that MISP takes for one are told apart by their event, also on a later run."""
+    parts = await deliver(await runs.start(), attribute(1, fold=5), attribute(2, fold=5), attribute(3, fold=6))
+    assert [[item.key for item in part.items] for part in parts] == [[1, 3], [2]]
+    parts = await deliver(await runs.start(), attribute(4, fold=5))
+    assert [part.destination.uuid for part in parts] == ["2026-11-24/3"]
+
+
+async def test_refusals_are_kept_with_their_reasons(runs: Runs) -> None:
+    """Rejects and quarantine are counted and listed; what is delivered later leaves the list."""
+    ledger = await runs.start()
+    bad = Refusal(5, "rejected", "empty_value", "The value is empty.", "FQDN", "\ud800 \x1b[31m")
+    out = Refusal(6, "filtered", "private_address", "An internal address.")
+    [part] = await admit(ledger, attribute(1), attribute(2), refusals=[bad, out])
+    await ledger.promise(part)
+    refusal = Refusal(2, "quarantined", "refused_by_misp", "IP address has an invalid format.", "ip-dst", "1")
+    await ledger.confirm(part, Outcome(stored=[part.items[0]], refused=[(part.items[1], refusal)]))
+    await ledger.flush()
+    assert ledger.tally.rejected == {"empty_value": 1}
+    assert ledger.tally.filtered == {"private_address": 1}
+    assert ledger.tally.quarantined == {"refused_by_misp": 1}
+    assert await runs.journal.refusal_counts(1) == {
+        ("rejected", "empty_value"): 1,
+        ("quarantined", "refused_by_misp"): 1,
+    }
+    [kept] = await runs.journal.refusals(1, code="empty_value")
+    assert (kept.indicator_id, kept.label, kept.value) == (5, "FQDN", "\ud800 \x1b[31m")
+
+    again = await runs.start()
+    assert await deliver(again, attribute(2)) == []
+    assert again.tally.quarantined == {"refused_by_misp": 1}
+    assert changes(await deliver(again, attribute(2, version="mended.."))) == {2: "retry"}
+    assert changes(await deliver(again, attribute(5))) == {5: "create"}
+    assert again.tally.created == 2
+    assert await runs.journal.refusal_counts(1) == {}
+
+
+async def test_a_run_that_dies_after_its_promise_is_settled_by_looking(runs: Runs) -> None:
+    """What MISP has is confirmed, what it lacks is sent again with the same event and timestamp."""
+    dead = await runs.start()
+    [part] = await admit(dead, *(attribute(key) for key in (1, 2, 3)))
+    await dead.promise(part)
+    runs.clock.now += 1000
+
+    async def look(ref: EventRef, uuids: Sequence[bytes]) -> Mapping[bytes, int]:
+        assert ref.uuid == "2026-11-24/1"
+        assert sorted(uuids) == [attribute(key).uuid for key in (1, 2, 3)]
+        return {attribute(1).uuid: part.items[0].timestamp}
+
+    heir = await runs.start()
+    assert await heir.settle(look) == 2
+    [again] = await deliver(heir, *(attribute(key) for key in (1, 2, 3)))
+    assert changes([again]) == {2: "retry", 3: "retry"}
+    assert again.destination == part.destination
+    assert {item.timestamp for item in again.items} == {item.timestamp for item in part.items}
+    assert (heir.tally.unchanged, heir.tally.created) == (1, 2)
+    await heir.finish()
+    assert await runs.journal.open_slices(1) == 0
+
+
+async def test_an_update_that_was_promised_and_not_made_is_made_later(runs: Runs) -> None:
+    """A run that dies before an update leaves no attribute that is taken for up to date."""
+    [created] = await deliver(await runs.start(), attribute(1))
+    dead = await runs.start()
+    [part] = await admit(dead, attribute(1, version="second.."))
+    await dead.promise(part)
+
+    async def look(_ref: EventRef, uuids: Sequence[bytes]) -> Mapping[bytes, int]:
+        return dict.fromkeys(uuids, created.items[0].timestamp)
+
+    heir = await runs.start()
+    assert await heir.settle(look) == 0
+    assert changes(await deliver(heir, attribute(1, version="second.."))) == {1: "update"}
+
+
+async def test_promises_whose_indicators_have_gone_are_let_go(runs: Runs) -> None:
+    """After a complete run nothing stays promised that nobody can deliver."""
+    dead = await runs.start()
+    [part] = await admit(dead, attribute(1), attribute(2))
+    await dead.promise(part)
+
+    async def look(_ref: EventRef, _uuids: Sequence[bytes]) -> Mapping[bytes, int]:
+        return {}
+
+    heir = await runs.start()
+    await heir.settle(look)
+    await deliver(heir, attribute(1))
+    await heir.finish()
+    async with runs.journal.engine.connect() as connection:
+        assert (await connection.scalars(select(ledger_table.c.indicator_id))).all() == [1]
+    assert await runs.journal.open_slices(1) == 0
+
+
+async def test_an_attribute_that_lives_elsewhere_is_adopted(runs: Runs) -> None:
+    """What the sink finds in an event that the journal did not know is updated there from then on."""
+    ledger = await runs.start()
+    [part] = await admit(ledger, attribute(1))
+    await ledger.promise(part)
+    old = EventRef(0, "an older event", "Export 2025-01-01", "")
+    await ledger.confirm(part, Outcome(elsewhere=[(part.items[0], old)]))
+    assert ledger.tally.created == 1
+    [update] = await deliver(await runs.start(), attribute(1, version="second.."))
+    assert update.destination.uuid == "an older event"

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from tqmisp.errors import ConfigError, LockHeld
+from tqmisp.journal import Journal, migrations, schema
+
+
+async def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
+    """Alembic sees no difference between a migrated journal and the schema, and the head is the one we name."""
+
+    def difference(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection), schema.metadata))
+
+    async with Journal.open(tmp_path) as journal, journal.engine.connect() as connection:
+        assert await connection.run_sync(difference) == []
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    assert scripts.get_current_head() == schema.HEAD
+
+
+async def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    """Nobody else may read what is kept, and opening again finds it."""
+    folder = tmp_path / "new" / "folder"
+    async with Journal.open(folder) as journal:
+        assert await journal.target("misp", "https://misp.test") == 1
+    assert stat.S_IMODE((folder / "journal.sqlite").stat().st_mode) == 0o600
+    async with Journal.open(folder) as journal:
+        assert await journal.targets() == [(1, "misp", "https://misp.test")]
+        assert await journal.target("misp", "https://misp.test") == 1
+        assert await journal.target("other", "https://other.test") == 2
+
+
+async def test_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """A file where a folder should be, and a file that is no journal, are errors of the configuration."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="file"):
+        async with Journal.open(tmp_path / "file"):
+            pass
+    (tmp_path / "journal.sqlite").write_text("this is no database, but it is long enough to be taken for one" * 20)
+    with pytest.raises(ConfigError, match="not a database"):
+        async with Journal.open(tmp_path):
+            pass
+
+
+async def test_two_runs_on_one_target_exclude_one_another(tmp_path: Path) -> None:
+    """The second is told who is at work; another target is free, and so is the first one afterwards."""
+    async with Journal.open(tmp_path) as first, Journal.open(tmp_path) as second:
+        target, other = await first.target("misp", "u"), await first.target("other", "u")
+        async with first.lease(target):
+            assert await second.holder(target) is not None
+            with pytest.raises(LockHeld, match="process .* since .* UTC"):
+                async with second.lease(target):
+                    pass
+            async with second.lease(other):
+                pass
+        assert await second.holder(target) is None
+        async with second.lease(target):
+            pass
+
+
+async def test_the_lease_of_a_dead_process_is_free(tmp_path: Path) -> None:
+    """A run that was killed keeps nobody out."""
+    code = (
+        "import sys, os, anyio\n"
+        "from tqmisp.journal import Journal\n"
+        "async def main():\n"
+        "    async with Journal.open(sys.argv[1]) as journal:\n"
+        "        async with journal.lease(await journal.target('misp', 'u')):\n"
+        "            os._exit(9)\n"
+        "anyio.run(main)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)  # noqa: S603
+    assert done.returncode == 9
+    async with Journal.open(tmp_path) as journal:
+        async with journal.lease(await journal.target("misp", "u")):
+            pass
+
+
+async def test_errors_inside_a_lease_come_out_as_they_are(tmp_path: Path) -> None:
+    """The task that renews the lease wraps nothing in a group."""
+    async with Journal.open(tmp_path) as journal:
+        target = await journal.target("misp", "u")
+        with pytest.raises(KeyError, match="mine"):
+            async with journal.lease(target):
+                raise KeyError("mine")
+
+
+async def test_runs_and_watermarks_are_remembered(tmp_path: Path) -> None:
+    """The newest run comes first; one that never ended is called dead when the next begins."""
+    async with Journal.open(tmp_path) as journal:
+        target = await journal.target("misp", "u")
+        await journal.start_run("one", target)
+        run = await journal.start_run("two", target)
+        await journal.end_run(run, "done", "{}")
+        assert [(record.run_id, record.outcome) for record in await journal.runs()] == [
+            ("two", "done"),
+            ("one", "died"),
+        ]
+        assert await journal.watermark(target, "scope") is None
+        for moment in ("2026-01-01 00:00:00", "2026-01-02 00:00:00"):
+            await journal.set_watermark(target, "scope", moment)
+            assert await journal.watermark(target, "scope") == moment
+        assert await journal.watermark(target, "another scope") is None
