@@ -1,0 +1,27 @@
+"""An attribute as it is sent to MISP."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Attribute(NamedTuple):
+    """What one indicator becomes. A named tuple, since one is made for each indicator."""
+
+    key: int
+    """The id of the indicator in ThreatQ."""
+    uuid: bytes
+    """16 bytes; the same for every indicator that becomes the same type and value."""
+    type: str
+    category: str
+    value: str
+    """As MISP will store it."""
+    to_ids: bool
+    payload: bytes
+    """The JSON object for MISP, complete but for its timestamp."""
+    fingerprint: bytes
+    """Changes when the payload changes; 8 bytes."""
+    fold: int
+    """Equal for values that MISP's case- and accent-blind uniqueness takes for one; 64 bits, signed."""
+    rescued: tuple[str, ...] = ()
+    """Names of the rules that have mended the value."""
