@@ -22,23 +22,10 @@ def measure(indicators: int) -> dict[str, Any]:
         RuntimeError: a run failed or did not balance.
     """
     with tempfile.TemporaryDirectory() as folder:
-        ready = Path(folder) / "ready.json"
-        os.mkfifo(ready)
-        sandbox = subprocess.Popen(  # noqa: S603
-            [
-                sys.executable,
-                "-m",
-                "tqmisp",
-                "sandbox",
-                "--indicators",
-                str(indicators),
-                "--ready-file",
-                str(ready),
-            ],
-            stdout=subprocess.PIPE,
-        )
+        command = [sys.executable, "-m", "tqmisp", "sandbox", "--indicators", str(indicators)]
+        sandbox = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603
         try:
-            config = json.loads(ready.read_text())["config"]
+            config = json.loads(sandbox.stdout.readline() if sandbox.stdout else b"{}")["config"]
             runs = [_run(config, Path(folder) / "state") for _ in range(2)]
         finally:
             sandbox.terminate()
