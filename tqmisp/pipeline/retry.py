@@ -49,7 +49,11 @@ class RetryPolicy:
             before_sleep=self._tell,
             reraise=True,
         )
-        return await retrying(function)
+
+        async def attempt() -> R:  # tenacity awaits what it sees to be a coroutine function, and a lambda is none
+            return await function()
+
+        return await retrying(attempt)
 
     def _wait(self, state: RetryCallState) -> float:
         """Random below a growing bound, so that many clients do not come back at once, but never too early."""

@@ -1,0 +1,8 @@
+"""A ThreatQ over real HTTP, as published clients of the real one see it."""
+
+from tqmisp.simulators.threatq.app import create_app
+from tqmisp.simulators.threatq.generate import generate
+from tqmisp.simulators.threatq.library import Library, from_corpus
+from tqmisp.simulators.threatq.options import ThreatQSimulatorOptions
+
+__all__ = ["Library", "ThreatQSimulatorOptions", "create_app", "from_corpus", "generate"]
