@@ -66,7 +66,8 @@ class Pager:
             self._mark = mark
         else:
             self._mark = None
-            self._offset = max(0, self._offset + len(rows) - shrunk)
+            # this very page may have begun too late: go back to where it would have begun
+            self._offset = max(0, self._offset - shrunk) if shrunk else self._offset + len(rows)
             self.done = self.announced is not None and self._offset >= self.announced
         return rows
 
