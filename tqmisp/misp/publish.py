@@ -24,6 +24,6 @@ async def publish(client: MispClient, uuids: Iterable[str], retry: RetryPolicy) 
         try:
             await retry.call(lambda path=path: client.write(path, b"{}"))  # type: ignore[misc]
         except (MispRefused, MispFault) as error:
-            log.warning("event not published", event=uuid, error=str(error))
+            log.warning("event not published", uuid=uuid, error=str(error))
             refused[uuid] = str(error)
     return refused

@@ -76,7 +76,7 @@ class MispSink:
             try:
                 await self._make_event(ref)
             except EventBlocked:
-                log.warning("event was deleted in MISP and is left alone", event=ref.uuid)
+                log.warning("event was deleted in MISP and is left alone", uuid=ref.uuid)
                 blocked = "The event was deleted in MISP; what was bound for it stays out."
                 return Outcome(
                     refused=[(item, refusal(item, "filtered", "event_blocked", blocked)) for item in part.items]
@@ -105,7 +105,7 @@ class MispSink:
                     raise
             else:
                 number = int(answer.data["Event"]["id"])
-                log.info("event made", event=ref.uuid, id=number)
+                log.info("event made", uuid=ref.uuid, id=number)
                 if self._on_event is not None:
                     self._on_event(ref, number)
         self._there.add(ref.uuid)
@@ -142,7 +142,7 @@ class MispSink:
         if len(chunk) == 1:
             poison[chunk[0].uuid] = str(error)
             return
-        log.warning("chunk is cut in half", event=ref.uuid, attributes=len(chunk), error=str(error))
+        log.warning("chunk is cut in half", uuid=ref.uuid, attributes=len(chunk), error=str(error))
         middle = len(chunk) // 2
         for half in (chunk[:middle], chunk[middle:]):
             await self._send(ref, half, poison)
