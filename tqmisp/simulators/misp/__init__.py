@@ -1,0 +1,21 @@
+"""A MISP that speaks the contract recorded from version 2.5.1."""
+
+from tqmisp.simulators.misp.accounts import ROLES, Organisation, Role, User, key_of
+from tqmisp.simulators.misp.app import create_app
+from tqmisp.simulators.misp.options import DEFAULT_KEY, MispSimulatorOptions
+from tqmisp.simulators.misp.server import ROWS_TO_LIVE, nginx_error
+from tqmisp.simulators.misp.store import MispStore
+
+__all__ = [
+    "DEFAULT_KEY",
+    "ROLES",
+    "ROWS_TO_LIVE",
+    "MispSimulatorOptions",
+    "MispStore",
+    "Organisation",
+    "Role",
+    "User",
+    "create_app",
+    "key_of",
+    "nginx_error",
+]

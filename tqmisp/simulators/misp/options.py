@@ -1,0 +1,39 @@
+"""How a simulated MISP is set up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tqmisp.simulators.misp.accounts import User, default_users, key_of
+
+DEFAULT_KEY = key_of("Sync user")
+"""The key of the user that an export would use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MispSimulatorOptions:
+    """Settings that a request cannot change.
+
+    Attributes:
+        version: what ``servers/getVersion`` says.
+        users: who may sign in.
+        body_limit: largest request body in bytes; a longer one is answered as nginx would, with 413 (recording 331).
+        cost_per_request: seconds of work that each request takes; 0 answers at once.
+        cost_per_attribute: further seconds for each attribute in the body of a request that writes.
+        workers: requests that are worked on at the same time, as php-fpm's ``pm.max_children``; others wait. None: any
+            number.
+        maintenance: start with ``MISP.live`` off: everyone but a site admin is redirected (recording 315). It can be
+            switched later, see :class:`tqmisp.simulators.misp.store.MispStore`.
+        background_jobs: publishing is queued instead of done (recording 427); there is no worker that does it.
+        default_distribution: of an event that names none.
+    """
+
+    version: str = "2.5.1"
+    users: tuple[User, ...] = field(default_factory=default_users)
+    body_limit: int = 50 * 1024 * 1024
+    cost_per_request: float = 0.0
+    cost_per_attribute: float = 0.0
+    workers: int | None = None
+    maintenance: bool = False
+    background_jobs: bool = False
+    default_distribution: int = 1
