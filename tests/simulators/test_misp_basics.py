@@ -15,10 +15,12 @@ HEADERS = {"Authorization": DEFAULT_KEY, "Accept": "application/json", "Content-
 
 @pytest.fixture
 async def store() -> MispStore:
+    """A MISP without any event."""
     return MispStore()
 
 
 async def ask(client: TestClient[Any, Any], path: str, body: object) -> Any:
+    """Post something that must be taken."""
     async with client.post(path, json=body) as response:
         assert response.status == 200, await response.text()
         return await response.json()

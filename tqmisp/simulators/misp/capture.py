@@ -19,18 +19,28 @@ from tqmisp.simulators.misp.attributes import (
     timestamp,
 )
 from tqmisp.simulators.misp.indexes import forget_correlations
-from tqmisp.simulators.misp.model import Attribute, Event
+from tqmisp.simulators.misp.model import Attribute, Event, Tag
 from tqmisp.simulators.misp.php import empty, text
 from tqmisp.simulators.misp.refusals import ServerFault
 from tqmisp.simulators.misp.store import MispStore
 from tqmisp.simulators.misp.visibility import may_use
 from tqmisp.simulators.misp.warnings import warnings_of
 
+Tagged = list[tuple[Tag, dict[str, Any]]]
+"""Tags of the server, each with what was sent of it."""
+
 ON_A_WARNINGLIST = "Attribute could not be saved as it trips over a warninglist and enforceWarninglist is enforced."
 
 
 def capture(
-    store: MispStore, user: User, event: Event, row: Row, *, unique: bool = True, update_known: bool = False
+    store: MispStore,
+    user: User,
+    event: Event,
+    row: Row,
+    *,
+    unique: bool = True,
+    update_known: bool = False,
+    tagged: Tagged | None = None,
 ) -> Attribute | Errors | str:
     """Save one attribute, in a transaction of its own.
 
@@ -40,6 +50,7 @@ def capture(
         event: where it is to live.
         row: what was sent.
         unique: whether a value that the event has already is refused; ``events/add`` does not ask (recording 195).
+        tagged: its tags, where they are known already.
         update_known: change the attribute with that value instead, as ``breakOnDuplicate:0`` does (recording 112).
 
     Returns:
@@ -59,12 +70,13 @@ def capture(
     check_columns(image)
     store.add_attribute(image)
     _count(event, image, created=True)
-    links: list[Any] = []
-    for entry in tags.tag_list(row.get("Tag")):
-        tag = tags.capture(store, user, entry)
-        if tag is not None:
-            tags.attach(store, "attribute", links, tag, entry)
-    image.tags = links or None
+    if tagged is None:
+        entries = tags.tag_list(row.get("Tag"))
+        tagged = [(tag, entry) for entry in entries if (tag := tags.capture(store, user, entry)) is not None]
+    if tagged:
+        image.tags = []
+        for tag, entry in tagged:
+            tags.attach(store, "attribute", image.tags, tag, entry)
     return image
 
 

@@ -30,6 +30,7 @@ from tqmisp.simulators.misp.visibility import may_use
 
 Fields = dict[str, Any]
 """An event as the client sent it."""
+Tagged = capture.Tagged
 
 _NOT_NEWER = "Event could not be saved: Event in the request not newer than the local copy."
 _NOT_AUTHORISED = (
@@ -89,9 +90,9 @@ def add(
         raise Refused(404, EXISTS, headers={"Location": f"{base_url}/events/{known.id}"})
     attributes = [_without_foreign_group(store, user, row) for row in attributes]
     orgc_id = _creator(store, user, fields)
-    event_tags = _capture_tags(store, user, fields)
-    for row in attributes:
-        _capture_tags(store, user, row)
+    made: dict[str, Tag] = {}
+    event_tags = _capture_tags(store, user, fields, made)
+    attribute_tags = [_capture_tags(store, user, row, made) for row in attributes]
     event = Event(
         id=store.next_event,
         uuid=str(uuid.uuid4()),
@@ -110,22 +111,30 @@ def add(
     store.put_event(event)
     for tag, entry in event_tags:
         tags.attach(store, "event", event.tags, tag, entry, local=not empty(entry.get("local")))
-    _capture_all(store, user, event, attributes, rows)
+    _capture_all(store, user, event, list(zip(attributes, attribute_tags, strict=True)), rows)
     if event.published:
         event.publish_timestamp = store.time()
     return event
 
 
-def _capture_tags(store: MispStore, user: User, fields: Fields) -> list[tuple[Tag, Fields]]:
+def _capture_tags(store: MispStore, user: User, fields: Fields, made: dict[str, Tag]) -> Tagged:
     """The tags of an event or attribute, made where the role may; all are made before anything is saved."""
-    captured = ((tags.capture(store, user, entry), entry) for entry in tags.tag_list(fields.get("Tag")))
-    return [(tag, entry) for tag, entry in captured if tag is not None]
+    found: Tagged = []
+    for entry in tags.tag_list(fields.get("Tag")):
+        name = text(entry["name"])
+        tag = made.get(name) or tags.capture(store, user, entry)
+        if tag is not None:
+            made[name] = tag
+            found.append((tag, entry))
+    return found
 
 
-def _capture_all(store: MispStore, user: User, event: Event, attributes: list[Row], rows: int | None) -> None:
+def _capture_all(
+    store: MispStore, user: User, event: Event, attributes: list[tuple[Row, Tagged]], rows: int | None
+) -> None:
     """Save the attributes that do not repeat one before them to the letter (recording 195)."""
     seen: set[tuple[str, str, str]] = set()
-    for number, row in enumerate(attributes):
+    for number, (row, tagged) in enumerate(attributes):
         if number == rows:
             raise WorkerDied
         if empty(row.get("deleted")):
@@ -133,7 +142,7 @@ def _capture_all(store: MispStore, user: User, event: Event, attributes: list[Ro
             if key in seen:
                 continue
             seen.add(key)
-        capture.capture(store, user, event, row, unique=False)
+        capture.capture(store, user, event, row, unique=False, tagged=tagged)
 
 
 def edit(store: MispStore, user: User, event: Event, fields: Fields, *, fast: bool = False) -> None:

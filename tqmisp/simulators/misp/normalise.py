@@ -25,6 +25,8 @@ _SCHEME = re.compile(r"hxxp|hxtp|htxp|meow|h\[tt\]p", re.IGNORECASE)
 _DOT = re.compile(r"\[\.\]|\[dot\]|\(dot\)")
 _AT = re.compile(r"\[@\]|\[at\]")
 _LABEL_BYTES = 63
+# the four characters that UTS 46 maps otherwise in the transitional way, which is PHP's default
+_DEVIATIONS = str.maketrans({"ß": "ss", "\u03c2": "\u03c3", "\u200c": "", "\u200d": ""})
 _PORT_SEPARATORS = ("|", ".", " port ", "p", "#")
 
 
@@ -82,7 +84,7 @@ def domain(value: str) -> str:
 def _punycode(value: str) -> str:
     """``idn_to_ascii()`` with ICU's defaults; the value itself where ICU would report an error."""
     try:
-        mapped = idna.uts46_remap(value, std3_rules=False, transitional=True)
+        mapped = idna.uts46_remap(value.translate(_DEVIATIONS), std3_rules=False)
         labels = [
             label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}"
             for label in mapped.split(".")

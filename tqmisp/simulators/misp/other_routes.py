@@ -168,7 +168,7 @@ def _role_json(role: Role) -> dict[str, Any]:
 
 def organisations(call: Call) -> Answer:
     """``GET /organisations/index``: the local ones (recording 303)."""
-    users = [user.organisation.id for user in call.options.users]
+    users = list({user.id: user.organisation.id for user in call.options.users}.values())  # one may have many keys
     shown = [
         {
             "Organisation": {
