@@ -29,8 +29,8 @@ from tqmisp.errors import (
 )
 from tqmisp.misp.options import MispOptions
 
-LARGE_BODY = 256 * 1024
-"""Answers above this many bytes are decoded in a thread."""
+LARGE_BODY = 4 * 2**20
+"""Answers above this many bytes are decoded in a thread; below, the way there and back costs more than it frees."""
 _NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ClientProxyConnectionError, aiohttp.ConnectionTimeoutError)
 BLOCKED = "Event blocked by event blocklist."
 

@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 
 from tqmisp.errors import MispRefused
 from tqmisp.misp.client import Answer, MispClient
+from tqmisp.misp.identity import as_text
 from tqmisp.pipeline.retry import RetryPolicy
 
-UUIDS_A_SEARCH = 1_000
-"""1,000 UUIDs take 0.1 s (facts, table 8.4)."""
-ROWS_A_PAGE = 5_000
-"""5,000 attributes are 2.7 MB and take 0.15 s (facts, table 8.4)."""
+UUIDS_A_SEARCH = 2_500
+"""Measured on MISP 2.5.1: 2,500 UUIDs take 0.17 s and give 2 MB, 1,000 take 0.1 s, 10,000 take 0.6 s."""
 
 
 class Held(NamedTuple):
@@ -46,37 +45,24 @@ class MispReader:
         self.client = client
         self._retry = retry
 
-    async def whole_event(self, uuid: str) -> dict[bytes, Held]:
-        """Every attribute of an event, softly deleted ones too, by the 16 bytes of its UUID."""
-        held: dict[bytes, Held] = {}
-        page = 1
-        while True:
-            query = {"eventid": uuid, "deleted": [0, 1], "limit": ROWS_A_PAGE, "page": page}
-            found = await self._attributes(query)
-            held.update(found)
-            if len(found) < ROWS_A_PAGE:
-                return held
-            page += 1
-
     async def attributes(self, uuids: Sequence[bytes]) -> dict[bytes, Held]:
         """The attributes with these UUIDs, wherever they are, softly deleted ones too."""
         held: dict[bytes, Held] = {}
         for start in range(0, len(uuids), UUIDS_A_SEARCH):
             part = [as_text(uuid) for uuid in uuids[start : start + UUIDS_A_SEARCH]]
-            held.update(await self._attributes({"uuid": part, "deleted": [0, 1], "limit": len(part), "page": 1}))
+            query = {"returnFormat": "json", "uuid": part, "deleted": [0, 1], "limit": len(part), "page": 1}
+            answer = await self._search("/attributes/restSearch", query)
+            events: dict[str, tuple[str, str]] = {}  # one copy of UUID and title for all rows of an event
+            try:
+                for row in answer.data["response"]["Attribute"]:
+                    event = row["Event"]
+                    named = events.setdefault(event["uuid"], (event["uuid"], event["info"]))
+                    held[bytes.fromhex(row["uuid"].replace("-", ""))] = Held(
+                        int(row["timestamp"]), bool(row["deleted"]), *named
+                    )
+            except (TypeError, KeyError, ValueError) as error:
+                raise _strange("/attributes/restSearch", error) from error
         return held
-
-    async def _attributes(self, query: dict[str, Any]) -> dict[bytes, Held]:
-        answer = await self._search("/attributes/restSearch", {"returnFormat": "json"} | query)
-        try:
-            return {
-                bytes.fromhex(row["uuid"].replace("-", "")): Held(
-                    int(row["timestamp"]), bool(row["deleted"]), row["Event"]["uuid"], row["Event"]["info"]
-                )
-                for row in answer.data["response"]["Attribute"]
-            }
-        except (TypeError, KeyError, ValueError) as error:
-            raise _strange("/attributes/restSearch", error) from error
 
     async def events(self, uuids: Sequence[str]) -> dict[str, EventState]:
         """Those of these events that our key can see, by UUID."""
@@ -111,12 +97,6 @@ class MispReader:
 
     async def _search(self, path: str, query: dict[str, Any]) -> Answer:
         return await self._retry.call(lambda: self.client.search(path, query))
-
-
-def as_text(uuid: bytes) -> str:
-    """The 36 characters of a UUID of 16 bytes."""
-    digits = uuid.hex()
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _strange(path: str, error: Exception) -> MispRefused:

@@ -11,7 +11,7 @@ from tqmisp.errors import EventBlocked, MispFault, MispRefused, MispTooLarge, Mi
 from tqmisp.misp import event as bodies
 from tqmisp.misp.client import MispClient
 from tqmisp.misp.options import EventOptions, MispOptions
-from tqmisp.misp.reading import UUIDS_A_SEARCH, Held, MispReader
+from tqmisp.misp.reading import Held, MispReader
 from tqmisp.misp.verdicts import Verdicts, refusal
 from tqmisp.model import EventRef, Planned
 from tqmisp.pipeline.groups import first_error
@@ -21,8 +21,6 @@ from tqmisp.pipeline.retry import RetryPolicy
 
 log = structlog.get_logger(__name__)
 
-WHOLE_EVENT = 5 * UUIDS_A_SEARCH
-"""From so many attributes on, reading the whole event costs less than asking by UUID."""
 FAULTS = 2
 """How often a chunk may make the server throw before it is cut in half."""
 
@@ -30,8 +28,8 @@ FAULTS = 2
 class MispSink:
     """Delivers slices to one MISP; implements :class:`tqmisp.pipeline.protocols.Sink`.
 
-    One object serves any number of concurrent consumers: requests in flight are bounded over all of them, and one
-    event is written to by one consumer at a time.
+    One object serves any number of concurrent consumers: requests in flight are bounded over all of them. Several may
+    be on their way to one event, in any order: its UUID and timestamp say what MISP makes of each attribute.
 
     Args:
         client: the server.
@@ -72,17 +70,15 @@ class MispSink:
             MispRefused: it will not take anything from us.
         """
         ref = part.destination
-        async with self._locks.setdefault(ref.uuid, anyio.Lock()):
-            try:
+        try:
+            async with self._locks.setdefault(ref.uuid, anyio.Lock()):
                 await self._make_event(ref)
-            except EventBlocked:
-                log.warning("event was deleted in MISP and is left alone", uuid=ref.uuid)
-                blocked = "The event was deleted in MISP; what was bound for it stays out."
-                return Outcome(
-                    refused=[(item, refusal(item, "filtered", "event_blocked", blocked)) for item in part.items]
-                )
-            poison = await self._send_all(ref, part.items)
-            return await self._look(ref, part.items, poison)
+        except EventBlocked:
+            log.warning("event was deleted in MISP and is left alone", uuid=ref.uuid)
+            blocked = "The event was deleted in MISP; what was bound for it stays out."
+            return Outcome(refused=[(item, refusal(item, "filtered", "event_blocked", blocked)) for item in part.items])
+        poison = await self._send_all(ref, part.items)
+        return await self._look(ref, part.items, poison)
 
     async def look(self, ref: EventRef, uuids: Sequence[bytes]) -> dict[bytes, int]:
         """The timestamps of those attributes of an event that MISP holds, by UUID."""
@@ -161,10 +157,7 @@ class MispSink:
     ) -> Outcome[EventRef, Planned]:
         """Compare what was sent with what is stored, and ask for the reasons of the difference."""
         outcome: Outcome[EventRef, Planned] = Outcome()
-        if len(items) >= WHOLE_EVENT:
-            held = await self.reader.whole_event(ref.uuid)
-        else:
-            held = await self.reader.attributes([item.uuid for item in items])
+        held = await self.reader.attributes([item.uuid for item in items])
         absent = []
         for item in items:
             if _arrived(ref, item, held.get(item.uuid)):

@@ -10,7 +10,8 @@ import orjson
 from tqmisp.errors import MispFault, MispRefused
 from tqmisp.misp import event as bodies
 from tqmisp.misp.client import Answer, MispClient
-from tqmisp.misp.reading import Held, MispReader, as_text
+from tqmisp.misp.identity import as_text
+from tqmisp.misp.reading import Held, MispReader
 from tqmisp.model import EventRef, Planned
 from tqmisp.pipeline.protocols import Outcome, Refusal
 from tqmisp.pipeline.retry import RetryPolicy

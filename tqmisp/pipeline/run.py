@@ -21,7 +21,7 @@ from tqmisp.pipeline.budget import ByteBudget
 from tqmisp.pipeline.groups import first_error
 from tqmisp.pipeline.limits import Limits
 from tqmisp.pipeline.progress import Progress
-from tqmisp.pipeline.protocols import D, Journal, Mapper, Page, Shard, Sink, Slice, Source, T, U, V
+from tqmisp.pipeline.protocols import D, Journal, Mapped, Mapper, Page, Shard, Sink, Slice, Source, T, U, V
 from tqmisp.pipeline.stop import Stop
 
 
@@ -95,11 +95,21 @@ class _Pipeline(Generic[D, U, V]):
             everything.deadline = min(everything.deadline, anyio.current_time() + self.limits.drain_seconds)
 
         pages_in, pages_out = create_memory_object_stream[Page[T]](self.limits.queue_pages)
+        mapped_in, mapped_out = create_memory_object_stream[tuple[Page[T], Mapped[U]]](0)
         slices_in, slices_out = create_memory_object_stream[Slice[D, V]](0)
         with self.stop.attach(drain=drain, abort=everything.cancel), everything:
-            async with create_task_group() as stages, pages_in, pages_out, slices_in, slices_out:
+            async with (
+                create_task_group() as stages,
+                pages_in,
+                pages_out,
+                mapped_in,
+                mapped_out,
+                slices_in,
+                slices_out,
+            ):
                 stages.start_soon(self._read, source, pages_in.clone(), reading, name="read")
-                stages.start_soon(self._shape, mapper, pages_out.clone(), slices_in.clone(), name="shape")
+                stages.start_soon(self._map, mapper, pages_out.clone(), mapped_in.clone(), name="map")
+                stages.start_soon(self._admit, mapped_out.clone(), slices_in.clone(), name="admit")
                 for number, sink in enumerate(sinks):
                     stages.start_soon(self._deliver, sink, slices_out.clone(), name=f"deliver {number}")
         self.interrupted = everything.cancelled_caught
@@ -125,37 +135,52 @@ class _Pipeline(Generic[D, U, V]):
                             return  # the mapper has failed; its error is the one to show
                         self.progress.pages_queued += 1
 
-    async def _shape(
+    async def _map(
         self,
         mapper: Mapper[T, U],
         pages: MemoryObjectReceiveStream[Page[T]],
-        slices: MemoryObjectSendStream[Slice[D, V]],
+        mapped: MemoryObjectSendStream[tuple[Page[T], Mapped[U]]],
     ) -> None:
+        """Map one page while the journal looks at the one before."""
         progress, waiting = self.progress, self.progress.waiting
-        with pages, slices:
+        with pages, mapped:
             asked = time.monotonic()
             async for page in pages:
                 began = time.monotonic()
                 waiting.source += began - asked
                 progress.pages_queued -= 1
                 if self.stop.requested:
-                    break  # what is queued was never promised to anybody
-                progress.read += len(page.items) + len(page.refusals)
-                mapped = mapper.map(page.items)
-                progress.refused += len(page.refusals) + len(mapped.refusals)
-                groups = await self.journal.admit(page, mapped)
+                    return  # what is queued was never promised to anybody
+                result = mapper.map(page.items)
+                waiting.mapping += time.monotonic() - began
+                try:
+                    await mapped.send((page, result))
+                except anyio.BrokenResourceError:
+                    return  # the next stage has failed; its error is the one to show
+                asked = time.monotonic()
+
+    async def _admit(
+        self,
+        mapped: MemoryObjectReceiveStream[tuple[Page[T], Mapped[U]]],
+        slices: MemoryObjectSendStream[Slice[D, V]],
+    ) -> None:
+        """Let the journal decide, and cut what must be delivered into slices."""
+        progress = self.progress
+        with mapped, slices:
+            async for page, result in mapped:
+                groups = await self.journal.admit(page, result)
                 self.budget.give(page.size)
+                progress.read += len(page.items) + len(page.refusals)
+                progress.refused += len(page.refusals) + len(result.refusals)
                 full: list[Slice[D, V]] = []
                 planned = 0
                 for destination, items in groups:
                     planned += len(items)
                     full += self.batcher.feed(destination, items)
                 progress.admitted += planned
-                progress.settled += len(mapped.items) - planned
-                waiting.mapping += time.monotonic() - began
+                progress.settled += len(result.items) - planned
                 if not await self._hand_over(full, slices):
                     return
-                asked = time.monotonic()
             await self._hand_over(self.batcher.flush(), slices)
 
     async def _hand_over(self, full: Sequence[Slice[D, V]], slices: MemoryObjectSendStream[Slice[D, V]]) -> bool:

@@ -25,8 +25,8 @@ from tqmisp.threatq.options import ThreatQOptions
 
 log = structlog.get_logger(__name__)
 
-LARGE_BODY = 256 * 1024
-"""Answers above this many bytes are decoded in a thread."""
+LARGE_BODY = 4 * 2**20
+"""Answers above this many bytes are decoded in a thread; below, the way there and back costs more than it frees."""
 
 
 @dataclass(frozen=True, slots=True)
