@@ -134,7 +134,7 @@ def edit(call: Call) -> Answer:
     if not may_modify(call.user, attribute.event):
         raise Refused(403, NOT_YOURS)
     row = call.fields("Attribute")
-    if row.get("distribution") in {4, "4"} and not may_use(call.store, call.user, row.get("sharing_group_id")):
+    if text(row.get("distribution")) == "4" and not may_use(call.store, call.user, row.get("sharing_group_id")):
         raise Refused(403, BAD_SHARING_GROUP)
     if row.get("timestamp") is not None and timestamp(row["timestamp"]) <= attribute.timestamp:
         raise Refused(405, "Attribute could not be saved: Attribute in the request not newer than the local copy.")

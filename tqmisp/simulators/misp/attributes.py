@@ -169,7 +169,7 @@ def _seen(sent: object, name: str, image: Attribute, errors: Errors) -> None:
     if found is None:
         errors[name] = [_UNSEEN]
         return
-    setattr(image, name, found.strftime("%Y-%m-%dT%H:%M:%S.%f+00:00"))
+    setattr(image, name, found.isoformat(timespec="microseconds"))
 
 
 def _uuid(store: MispStore, row: Row, errors: Errors) -> str:

@@ -14,7 +14,6 @@ from tqmisp.simulators.misp.attributes import (
     Row,
     check_columns,
     examine,
-    is_uuid,
     take_off_foreign_group,
     timestamp,
 )
@@ -164,9 +163,7 @@ def _stored(store: MispStore, row: Row) -> Attribute | None:
     if not isinstance(row, dict):
         raise ServerFault  # PHP: an attribute must be an array
     uuid = row.get("uuid")
-    if type(uuid) is not str:
-        return None
-    return store.attribute_uuid(uuid) or (store.attribute_uuid(uuid.lower()) if is_uuid(uuid) else None)
+    return store.attribute_uuid(uuid.lower()) if isinstance(uuid, str) else None
 
 
 def _check_all(store: MispStore, images: list[tuple[Attribute | None, Attribute, Row]]) -> None:

@@ -226,7 +226,7 @@ def attribute_rows(fields: Fields) -> list[Row]:
 
 def _without_foreign_group(store: MispStore, user: User, row: Row) -> Row:
     """An attribute for a sharing group that is not the user's becomes one for the organisation only (recording 414)."""
-    if row.get("distribution") in {4, "4"} and not may_use(store, user, row.get("sharing_group_id")):
+    if text(row.get("distribution")) == "4" and not may_use(store, user, row.get("sharing_group_id")):
         return {**row, "distribution": 0, "sharing_group_id": 0}
     return row
 
