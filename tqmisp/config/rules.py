@@ -1,0 +1,136 @@
+"""What a value must be beyond its type, and which values do not go together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from tqmisp.config.settings import Settings
+
+
+class Rule(NamedTuple):
+    """A condition on one value, and the words for it."""
+
+    holds: Callable[[Any], bool]
+    expected: str
+
+
+def _whole(least: int, most: int) -> Rule:
+    return Rule(lambda value: least <= value <= most, f"a whole number from {least:,} to {most:,}")
+
+
+def _is_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and " " not in value
+    except ValueError:
+        return False
+
+
+def _is_server(value: str) -> bool:
+    return _is_url(value) and "@" not in value and "?" not in value and "#" not in value
+
+
+def _is_zone(value: str) -> bool:
+    try:
+        ZoneInfo(value)
+    except (OSError, ValueError, ZoneInfoNotFoundError):
+        return False
+    return True
+
+
+def _is_moment(value: str) -> bool:
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?", value, re.ASCII):
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
+_COUNT = Rule(lambda value: value >= 1, "a whole number, 1 or more")
+_NATURAL = Rule(lambda value: value >= 0, "a whole number, 0 or more")
+_SECONDS = Rule(lambda value: 0 < value < float("inf"), "a number of seconds, more than 0")
+_WAIT = Rule(lambda value: 0 <= value < float("inf"), "a number of seconds, 0 or more")
+_TEXT = Rule(lambda value: bool(value.strip()), "some text")
+_MOMENT = Rule(_is_moment, "YYYY-MM-DD or YYYY-MM-DD HH:MM:SS, in UTC")
+_PROXY = Rule(_is_url, "an address such as http://proxy.example:3128")
+
+RULES: Mapping[str, Rule] = {
+    "threatq.url": Rule(
+        lambda value: _is_server(value if "://" in value else f"https://{value}"),
+        "an address such as https://threatq.example, without user, password or query",
+    ),
+    "threatq.client_id": _TEXT,
+    "threatq.email": _TEXT,
+    "threatq.proxy": _PROXY,
+    "threatq.connect_timeout": _SECONDS,
+    "threatq.read_timeout": _SECONDS,
+    "threatq.producers": _COUNT,
+    "threatq.page_size": _COUNT,
+    "threatq.attempts": _COUNT,
+    "threatq.backoff": _WAIT,
+    "threatq.backoff_max": _WAIT,
+    "selection.score_threshold": Rule(lambda value: 0 <= value <= 10, "a number from 0 to 10"),
+    "selection.since": _MOMENT,
+    "selection.until": _MOMENT,
+    "misp.url": Rule(_is_server, "an address such as https://misp.example, without user, password or query"),
+    "misp.name": _TEXT,
+    "misp.proxy": _PROXY,
+    "misp.connect_timeout": _SECONDS,
+    "misp.read_timeout": _SECONDS,
+    "misp.consumers": _COUNT,
+    "misp.requests_in_flight": _COUNT,
+    "misp.chunk_size": _whole(1, 25_000),
+    "misp.attempts": _COUNT,
+    "misp.backoff": _WAIT,
+    "misp.backoff_max": _WAIT,
+    "events.name": _TEXT,
+    "events.slice_size": _whole(1, 25_000),
+    "events.timezone": Rule(_is_zone, "the name of a time zone such as UTC or Europe/Berlin"),
+    "events.distribution": _whole(0, 4),
+    "events.sharing_group_id": _COUNT,
+    "events.threat_level": _whole(1, 4),
+    "events.analysis": _whole(0, 2),
+    "pipeline.producers": _COUNT,
+    "pipeline.queue_pages": _COUNT,
+    "pipeline.queue_bytes": _COUNT,
+    "pipeline.slice_items": _COUNT,
+    "pipeline.slice_bytes": _COUNT,
+    "pipeline.drain_seconds": _WAIT,
+    "state.path": _TEXT,
+    "run.max_rejects": _NATURAL,
+    "output.verbose": _NATURAL,
+    "connector.name": _TEXT,
+}
+"""By dotted key. An optional value is looked at only when there is one, a list not at all."""
+
+
+def conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield dotted key and sentence for each pair of values that do not go together."""
+    threatq, selection, events = settings.threatq, settings.selection, settings.events
+    if threatq.client_secret is None:
+        if threatq.email is None and threatq.password is None:
+            yield (
+                "threatq.client_secret",
+                "is missing; expected it for a private client, or threatq.email and threatq.password for a user",
+            )
+        elif threatq.email is None:
+            yield "threatq.email", "is missing; expected it beside threatq.password"
+        elif threatq.password is None:
+            yield "threatq.password", "is missing; expected it beside threatq.email"
+    if events.distribution == 4 and events.sharing_group_id is None:
+        yield (
+            "events.sharing_group_id",
+            "is missing; expected the id of the sharing group, since events.distribution is 4",
+        )
+    if selection.since and selection.until and selection.since >= selection.until:
+        yield "selection.until", f"is {selection.until}; expected a moment after selection.since, {selection.since}"
+    both = sorted(set(selection.types) & set(selection.exclude_types))
+    if both:
+        yield "selection.exclude_types", f"names {both[0]}, which selection.types asks for"
