@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
-import unicodedata
 from collections.abc import Sequence
+from hashlib import blake2b
+from operator import attrgetter
+from typing import NamedTuple
 
 import orjson
 
-from tqmisp.errors import ConfigError
-from tqmisp.misp import context, identity, rescue
+from tqmisp.misp import identity
 from tqmisp.misp.attribute import Attribute
-from tqmisp.misp.policy import MappingPolicy
-from tqmisp.misp.types import FALLBACK, TYPES, MispType
-from tqmisp.misp.values import Unstorable
+from tqmisp.misp.context import ContextMaker, seen
+from tqmisp.misp.explain import Explanation, Step
+from tqmisp.misp.policy import STRICTNESS, Action, MappingPolicy
+from tqmisp.misp.reject import Unstorable
+from tqmisp.misp.rescue import Reader
+from tqmisp.misp.screens import Filtered, screens
+from tqmisp.misp.types import FALLBACK, MispType
 from tqmisp.model import Indicator
 from tqmisp.pipeline.protocols import Mapped, Refusal
 
-CACHED_CONTEXTS = 20_000
-"""Combinations of tags that are kept encoded; indicators of one feed share a few."""
+CACHED_CONTEXTS = 10_000
+"""Combinations of tags, sources and the like that are kept; the indicators of one feed share a few."""
 SAMPLE_CHARACTERS = 1_000
 """How much of a refused value is passed on."""
+
+
+class _Shared(NamedTuple):
+    """A context that is kept, as it is sent."""
+
+    too_strict: str
+    """The TLP that keeps these indicators from MISP; mostly empty."""
+    tags: tuple[str, ...]
+    tags_json: bytes
+    comment: str
+    comment_json: bytes
 
 
 class IndicatorMapper:
@@ -34,7 +49,7 @@ class IndicatorMapper:
         known_tags: names of the tags that MISP has.
 
     Raises:
-        ConfigError: the policy names a rule that there is not.
+        ConfigError: the policy cannot be used.
     """
 
     def __init__(
@@ -46,129 +61,171 @@ class IndicatorMapper:
         may_make_tags: bool = True,
         known_tags: frozenset[str] = frozenset(),
     ) -> None:
-        unknown = set(policy.rescue_off) - set(rescue.RULES)
-        if unknown:
-            raise ConfigError(
-                f"[mapping] rescue_off: there is no rule {min(unknown)!r}; there are {', '.join(rescue.RULES)}"
-            )
-        self.tags_left_out: set[str] = set()
-        """Names of tags that could not be sent."""
+        policy.check()
         self._space = space
         self._policy = policy
-        self._url = threatq_url.rstrip("/")
-        self._off = frozenset(policy.rescue_off)
-        self._may_make_tags = may_make_tags
-        self._known_tags = frozenset(name.casefold() for name in known_tags)
-        self._filed = {name: _filed(name, policy) for name in {*TYPES, *policy.types}}
-        self._tags: dict[tuple[object, ...], orjson.Fragment | None] = {}
+        self._filings = policy.filings()
+        self._reader = Reader(self._filings, frozenset(policy.rescue_off))
+        self._context = ContextMaker(policy, threatq_url, may_make_tags=may_make_tags, known_tags=known_tags)
+        self._screens = screens(policy)
+        self._key = attrgetter(*self._context.fields)
+        self._kept: dict[object, _Shared] = {}
+        self._heads: dict[tuple[MispType, bool], bytes] = {}
+        strictest = STRICTNESS.index(policy.max_tlp) if policy.max_tlp else 0
+        self._too_strict = frozenset(STRICTNESS[:strictest])
+        self._own_comment = bool(policy.attribute_comments or policy.link)
+
+    @property
+    def tags_left_out(self) -> frozenset[str]:
+        """Names of tags that were not sent, since MISP does not know them and would not make them."""
+        return frozenset(self._context.left_out)
 
     def map(self, items: Sequence[Indicator]) -> Mapped[Attribute]:
-        """Turn indicators into attributes, and those that cannot become any into refusals."""
+        """Turn indicators into attributes, and those that cannot or must not become any into refusals."""
         attributes: list[Attribute] = []
         refusals: list[Refusal] = []
         for indicator in items:
             try:
-                attributes.append(self.attribute(indicator))
-            except Unstorable as error:
-                value = indicator.value[:SAMPLE_CHARACTERS]
-                refusals.append(Refusal(indicator.id, "rejected", error.code, str(error), indicator.type, value))
+                attributes.append(self._attribute(indicator))
+            except (Unstorable, Filtered) as error:
+                refusals.append(_refusal(indicator, error))
         return Mapped(attributes, refusals)
 
-    def attribute(self, indicator: Indicator) -> Attribute:
+    def explain(self, indicator: Indicator) -> Explanation:
+        """Say what one indicator becomes, and which rule made it so."""
+        filed = self._filings.get(indicator.type)
+        rule = "custom_type" if filed is None else "type"
+        if indicator.type in self._policy.types:
+            rule = f'types."{indicator.type}"'
+        steps = [Step(rule, indicator.type, ", ".join(map(str, filed or FALLBACK)))]
+        try:
+            attribute = self._attribute(indicator, steps)
+        except (Unstorable, Filtered) as error:
+            steps.append(Step(error.code, indicator.value[:SAMPLE_CHARACTERS], ""))
+            return Explanation(tuple(steps), _refusal(indicator, error))
+        return Explanation(tuple(steps), attribute)
+
+    def _attribute(self, indicator: Indicator, trace: list[Step] | None = None) -> Attribute:
         """The attribute of one indicator.
 
         Raises:
             Unstorable: MISP would refuse it.
+            Filtered: MISP must not get it.
         """
-        policy = self._policy
-        filed = self._filed.get(indicator.type)
-        reading = rescue.read(indicator.type, filed or FALLBACK, indicator.value, self._off)
-        misp_type, category, to_ids = reading.filed
-        value = reading.value
-        raw = identity.attribute_uuid(self._space, misp_type, value)
-        body: dict[str, object] = {
-            "uuid": identity.as_text(raw),
-            "type": misp_type,
-            "category": category,
-            "value": value,
-            "to_ids": to_ids and indicator.score >= policy.to_ids_score,
-            "comment": context.comment(indicator, policy, self._url),
-        }
-        if policy.dates:
-            first, last = context.seen(indicator)
-            if first:
-                body["first_seen"] = first
-            if last:
-                body["last_seen"] = last
-        tags = self._tag_list(indicator)
-        if tags is not None:
-            body["Tag"] = tags
-        payload = orjson.dumps(body)
+        filed, value, rules = self._reader.read(indicator.type, indicator.value, trace)
+        key = self._key(indicator)
+        shared = self._kept.get(key) if trace is None else None
+        if shared is None:
+            shared = self._share(key, indicator, trace)
+        if shared.too_strict:
+            raise Filtered("tlp_too_strict", f"It is {shared.too_strict}.")
+        to_ids, tags_json = filed.to_ids and self._detects(indicator, trace), shared.tags_json
+        if self._screens:
+            found = self._found(filed.type, value, trace)
+            rules = (*rules, *(f"screen_{code}" for code in found))
+            to_ids = to_ids and "to_ids" not in found.values()
+            if "tag" in found.values():
+                tags_json = _tags_json(dict.fromkeys((*shared.tags, self._policy.screen_tag)))
+        if indicator.type not in self._filings:
+            rules = (*rules, "custom_type")
+        if indicator.description or self._own_comment:
+            comment_json = orjson.dumps(self._context.comment(indicator, shared.comment))
+        else:
+            comment_json = shared.comment_json
+        raw = identity.attribute_uuid(self._space, filed.type, value)
+        payload = b"".join(
+            (
+                b'{"uuid":"',
+                identity.as_text(raw).encode(),
+                self._head(filed, to_ids=to_ids),
+                orjson.dumps(value),
+                b',"comment":',
+                comment_json,
+                self._dates_json(indicator, trace),
+                tags_json,
+                b"}",
+            )
+        )
+        if trace is not None and comment_json != b'""':
+            trace.append(Step("comment", "", orjson.loads(comment_json)))
         return Attribute(
             indicator.id,
             raw,
-            misp_type,
-            category,
+            filed.type,
+            filed.category,
             value,
-            bool(body["to_ids"]),
+            to_ids,
             payload,
-            hashlib.blake2b(payload, digest_size=8).digest(),
-            fold(misp_type, category, value),
-            reading.rules if filed else (*reading.rules, "custom_type"),
+            blake2b(payload, digest_size=8).digest(),
+            identity.fold(filed.type, filed.category, value),
+            rules,
         )
 
-    def _tag_list(self, indicator: Indicator) -> orjson.Fragment | None:
-        """The tags, encoded; the same combination is encoded once."""
-        key = (
-            indicator.tags,
-            indicator.sources,
-            indicator.adversaries,
-            indicator.malware,
-            indicator.type,
-            indicator.score if self._policy.score == "tag" else None,
-        )
-        try:
-            return self._tags[key]
-        except KeyError:
-            pass
-        names = context.tags(indicator, self._policy)
-        if (own := self._policy.types.get(indicator.type)) is not None:
-            names += [name for name in own.tags if name not in names]
-        if self._policy.score == "tag":
-            names.append(f'threatq:score="{indicator.score:g}"')
-        if not self._may_make_tags:
-            self.tags_left_out.update(name for name in names if name.casefold() not in self._known_tags)
-            names = [name for name in names if name.casefold() in self._known_tags]
-        encoded = orjson.Fragment(orjson.dumps([{"name": name} for name in names])) if names else None
-        if len(self._tags) >= CACHED_CONTEXTS:
-            self._tags.clear()
-        self._tags[key] = encoded
-        return encoded
+    def _share(self, key: object, indicator: Indicator, trace: list[Step] | None) -> _Shared:
+        tlp, tags, comment = self._context.shared(indicator, trace)
+        too_strict = tlp if tlp in self._too_strict else None
+        comment_json = orjson.dumps(self._context.comment(indicator._replace(description=""), comment))
+        shared = _Shared(too_strict or "", tags, _tags_json(tags), comment, comment_json)
+        if trace is None:
+            if len(self._kept) >= CACHED_CONTEXTS:
+                self._kept.clear()
+            self._kept[key] = shared
+        return shared
+
+    def _detects(self, indicator: Indicator, trace: list[Step] | None) -> bool:
+        """Whether score and status let an indicator be used for detection; a row without status is not held back."""
+        policy = self._policy
+        rule = ""
+        if indicator.score < policy.to_ids_score:
+            rule = "to_ids_score"
+        elif indicator.status and indicator.status not in policy.to_ids_statuses:
+            rule = "to_ids_statuses"
+        if rule and trace is not None:
+            trace.append(Step(rule, f"{indicator.score:g}, {indicator.status}", "to_ids off"))
+        return not rule
+
+    def _found(self, misp_type: str, value: str, trace: list[Step] | None) -> dict[str, Action]:
+        """What each screen that finds a value wants to be done.
+
+        Raises:
+            Filtered: to drop it.
+        """
+        found: dict[str, Action] = {}
+        for code, action, finds in self._screens:
+            if not finds(misp_type, value):
+                continue
+            if action == "drop":
+                raise Filtered(code)
+            found[code] = action
+            if trace is not None:
+                trace.append(Step(code, value, self._policy.screen_tag if action == "tag" else "to_ids off"))
+        return found
+
+    def _head(self, filed: MispType, *, to_ids: bool) -> bytes:
+        """The part of the payload that all values filed the same way share."""
+        head = self._heads.get((filed, to_ids))
+        if head is None:
+            fields = {"type": filed.type, "category": filed.category, "to_ids": to_ids}
+            head = b'",' + orjson.dumps(fields)[1:-1] + b',"value":'
+            self._heads[filed, to_ids] = head
+        return head
+
+    def _dates_json(self, indicator: Indicator, trace: list[Step] | None) -> bytes:
+        if not self._policy.dates:
+            return b""
+        start = indicator.published_at or indicator.created_at
+        first, last = seen(start, indicator.expires_at)
+        if trace is not None:
+            trace += [Step("first_seen", start or "", first)] if first else []
+            trace += [Step("last_seen", indicator.expires_at or "", last)] if last else []
+        text = f',"first_seen":"{first}"' if first else ""
+        return (f'{text},"last_seen":"{last}"' if last else text).encode()
 
 
-def fold(misp_type: str, category: str, value: str) -> int:
-    """A number that is equal for values between which MISP's uniqueness sees no difference.
-
-    MISP compares by ``utf8mb3_unicode_ci``: without case, accents and blanks at the end (recordings 187 and 189).
-    Two values that are folded together in error only go to different events.
-    """
-    if value.isascii():
-        folded = value.lower()
-    else:
-        decomposed = unicodedata.normalize("NFKD", value).casefold()
-        folded = "".join(c for c in decomposed if not unicodedata.combining(c))
-    text = f"{misp_type}\0{category}\0{folded.rstrip(' ')}"
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), signed=True)
+def _tags_json(names: Sequence[str] | dict[str, None]) -> bytes:
+    return b',"Tag":' + orjson.dumps([{"name": name} for name in names]) if names else b""
 
 
-def _filed(name: str, policy: MappingPolicy) -> MispType:
-    """How a ThreatQ type is filed under a policy."""
-    filed = TYPES.get(name, FALLBACK)
-    own = policy.types.get(name)
-    if own is None:
-        return filed
-    return MispType(
-        own.type or filed.type,
-        own.category or filed.category,
-        filed.to_ids if own.to_ids is None else own.to_ids,
-    )
+def _refusal(indicator: Indicator, error: Unstorable | Filtered) -> Refusal:
+    kind = "rejected" if isinstance(error, Unstorable) else "filtered"
+    return Refusal(indicator.id, kind, error.code, str(error), indicator.type, indicator.value[:SAMPLE_CHARACTERS])

@@ -50,10 +50,15 @@ class RetryPolicy:
             reraise=True,
         )
 
-        async def attempt() -> R:  # tenacity awaits what it sees to be a coroutine function, and a lambda is none
-            return await function()
+        results: list[R] = []
 
-        return await retrying(attempt)
+        # tenacity awaits only what it sees to be a coroutine function, and keeps what that returns in a circle of
+        # references, where a large answer would stay until the next garbage collection
+        async def attempt() -> None:
+            results.append(await function())
+
+        await retrying(attempt)
+        return results.pop()
 
     def _wait(self, state: RetryCallState) -> float:
         """Random below a growing bound, so that many clients do not come back at once, but never too early."""
