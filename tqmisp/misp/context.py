@@ -1,106 +1,135 @@
-"""Comment, tags and dates of an attribute. Pure."""
+"""What goes along with a value: tags, comment and dates. Pure."""
 
 from __future__ import annotations
 
-import html
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import NamedTuple
 
+from tqmisp.misp.explain import Step
 from tqmisp.misp.policy import MappingPolicy
+from tqmisp.misp.tags import TAG_CHARACTERS, tag_rules, tlp_of
+from tqmisp.misp.text import cut, plain
 from tqmisp.model import Indicator
 
-TAG_CHARACTERS = 255
-"""MISP cuts or leaves out longer names (recordings 390 to 392)."""
-
-STRICTNESS = ("RED", "AMBER+STRICT", "AMBER", "GREEN", "CLEAR")
-"""Names of the traffic light protocol, the strictest first."""
-
-_TLP_TAG = re.compile(r"tlp[:\s_-]{1,2}(red|amber\+strict|amber|green|clear|white)", re.IGNORECASE)
-_MARKUP = re.compile(r"<[^<>]{0,1000}>")
-_BLANKS = re.compile(r"\s+")
-_FORBIDDEN = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+LEFT_OUT = 1_000
+"""Names of tags that a caller is told of at most."""
 
 
-def plain(text: str) -> str:
-    """A text that MISP's columns and any screen can take: one line, no markup, no character of four bytes."""
-    if "<" in text:
-        text = _MARKUP.sub(" ", text)
-    if "&" in text:
-        text = html.unescape(text)
-    if not text.isascii():
-        text = _ASTRAL.sub("\ufffd", text)
-    return _BLANKS.sub(" ", _FORBIDDEN.sub(" ", text)).strip()
+class Context(NamedTuple):
+    """What indicators with the same tags, sources, adversaries and malware share."""
+
+    tlp: str | None
+    tags: tuple[str, ...]
+    comment: str
+    """The part of the comment that they share."""
 
 
-def cut(text: str, limit: int) -> str:
-    """A text of at most so many bytes, ending in an ellipsis where something is left out."""
-    raw = text.encode()
-    if len(raw) <= limit:
-        return text
-    return raw[: max(0, limit - 3)].decode(errors="ignore") + "…"
+class ContextMaker:
+    """Makes tags and comments under a policy.
+
+    Args:
+        policy: which context goes along.
+        threatq_url: for links back.
+        may_make_tags: whether MISP makes tags that it does not know; without it, only ``known_tags`` are sent.
+        known_tags: names of the tags that MISP has, in any letter case.
+    """
+
+    def __init__(
+        self, policy: MappingPolicy, threatq_url: str, *, may_make_tags: bool, known_tags: frozenset[str]
+    ) -> None:
+        self.left_out: set[str] = set()
+        """Names of tags that could not be sent, up to :data:`LEFT_OUT` of them."""
+        self._policy = policy
+        self._url = threatq_url.rstrip("/")
+        self._rules = tag_rules(policy)
+        self._known = None if may_make_tags else frozenset(name.casefold() for name in known_tags)
+        self._remarks = [name for name in ("adversaries", "malware", "tags") if getattr(policy, name) == "comment"]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of an indicator on which its :class:`Context` depends."""
+        policy = self._policy
+        names = ["sources", "tags", "adversaries", "malware"]
+        if any(own.tags for own in policy.types.values()):
+            names.append("type")
+        if policy.score != "off":
+            names.append("score")
+        if policy.attribute_tags:
+            names.append("attributes")
+        return tuple(names)
+
+    def shared(self, indicator: Indicator, trace: list[Step] | None = None) -> Context:
+        """Make what can be kept for the next indicator of the same kind."""
+        steps = [] if trace is None else trace
+        unique: dict[str, str] = {}
+        for step in (step for rule in self._rules for step in rule(indicator)):
+            name = step.after
+            if not name or len(name) > TAG_CHARACTERS or name.casefold() in unique:
+                continue
+            if self._may_send(name):
+                unique[name.casefold()] = name
+                steps.append(step)
+            else:
+                steps.append(Step("tag_left_out", name, ""))
+        return Context(tlp_of(indicator, self._policy), tuple(unique.values()), "; ".join(self._shared(indicator)))
+
+    def comment(self, indicator: Indicator, shared: str) -> str:
+        """The whole comment of one indicator, around what it shares with others."""
+        policy = self._policy
+        parts: list[str] = []
+        if policy.attribute_comments:
+            wanted = policy.attribute_comments
+            parts += [f"{plain(name)}: {plain(value)}" for name, value in indicator.attributes if name in wanted]
+        if shared:
+            parts.append(shared)
+        if policy.link:
+            parts.append(f"{self._url}/indicators/{indicator.id}/details")
+        rest = "; ".join(parts)
+        if policy.description and indicator.description:
+            room = policy.comment_bytes - len(rest.encode()) - 2
+            text = cut(plain(indicator.description), room)
+            rest = f"{text}; {rest}" if text and rest else text or rest
+        return cut(rest, policy.comment_bytes)
+
+    def _may_send(self, name: str) -> bool:
+        if self._known is None or name.casefold() in self._known:
+            return True
+        if len(self.left_out) < LEFT_OUT:
+            self.left_out.add(name)
+        return False
+
+    def _shared(self, indicator: Indicator) -> Iterator[str]:
+        for field in self._remarks:
+            if text := _listed(getattr(indicator, field)):
+                yield f"{field.capitalize()}: {text}"
+        if self._policy.sources == "comment" and (text := _listed(source.name for source in indicator.sources)):
+            yield f"Source: {text}"
+        if self._policy.score == "comment":
+            yield f"ThreatQ score: {indicator.score:g}"
 
 
-def comment(indicator: Indicator, policy: MappingPolicy, threatq_url: str) -> str:
-    """What a person should read beside the value."""
-    parts = []
-    if policy.description and indicator.description and (text := plain(indicator.description)):
-        parts.append(text)
-    if policy.attributes:
-        parts += [f"{plain(name)}: {plain(value)}" for name, value in indicator.attributes if name in policy.attributes]
-    if policy.sources and indicator.sources:
-        parts.append(f"Source: {plain(', '.join(source.name for source in indicator.sources))}")
-    if policy.score == "comment":
-        parts.append(f"ThreatQ score: {indicator.score:g}")
-    if policy.link:
-        parts.append(f"{threatq_url}/indicators/{indicator.id}/details")
-    return cut("; ".join(parts), policy.comment_bytes)
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(filter(None, map(plain, names))))
 
 
-def tlp(tags: Iterable[str], given: Iterable[str | None]) -> str | None:
-    """The strictest TLP that a tag or a source names; the laxest would leak."""
-    found = {name for name in given if name in STRICTNESS}
-    for tag in tags:
-        if match := _TLP_TAG.fullmatch(tag.strip()):
-            name = match[1].upper()
-            found.add("CLEAR" if name == "WHITE" else name)
-    return min(found, key=STRICTNESS.index) if found else None
+@lru_cache(maxsize=4096)
+def seen(start: str | None, end: str | None) -> tuple[str | None, str | None]:
+    """first_seen and last_seen as MISP wants them: ISO 8601 with zone (recordings 147, 148, 186).
 
-
-def tags(indicator: Indicator, policy: MappingPolicy) -> list[str]:
-    """The names of the tags of an attribute, without the score and without those of its type."""
-    names: list[str] = []
-    if policy.tlp:
-        strictest = tlp(indicator.tags, (source.tlp for source in indicator.sources)) or policy.default_tlp
-        if strictest:
-            names.append(policy.tlp_clear if strictest == "CLEAR" else f"tlp:{strictest.lower()}")
-    if policy.adversaries:
-        names += [_machine_tag("adversary", name) for name in indicator.adversaries]
-    if policy.malware:
-        names += [_machine_tag("malware", name) for name in indicator.malware]
-    if policy.tags:
-        names += [name for name in map(plain, indicator.tags) if not (policy.tlp and _TLP_TAG.fullmatch(name))]
-    unique = {name.casefold(): name for name in reversed(names) if name and len(name) <= TAG_CHARACTERS}
-    return list(reversed(unique.values()))
-
-
-def _machine_tag(predicate: str, value: str) -> str:
-    return f'threatq:{predicate}="{plain(value).replace(chr(34), chr(39))}"'
-
-
-def seen(indicator: Indicator) -> tuple[str | None, str | None]:
-    """first_seen and last_seen in ISO 8601 with zone; the last is left out where it is not after the first."""
-    first = _moment(indicator.published_at or indicator.created_at)
-    last = _moment(indicator.expires_at)
-    if first and last and last < first:
-        last = None
-    return first, last
-
-
-_DATE = re.compile(r"(\d{4}-[01]\d-[0-3]\d)[ T]([0-2]\d:[0-5]\d:[0-5]\d)(\.\d{1,6})?")
+    None for what is no moment since 1970, and for a last that is before the first.
+    """
+    first, last = _moment(start), _moment(end)
+    return first, None if first and last and last < first else last
 
 
 def _moment(text: str | None) -> str | None:
-    if text is None or (found := _DATE.match(text)) is None or text.startswith("0000"):
+    if text is None:
         return None
-    return f"{found[1]}T{found[2]}{(found[3] or '.').ljust(7, '0')}+00:00"
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+    return moment.isoformat(timespec="microseconds") if moment.year >= 1970 else None

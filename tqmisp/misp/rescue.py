@@ -1,56 +1,21 @@
 """Values that a person would mend: what real feeds write, turned into what was meant.
 
-Each rule has a name, is applied only where the label of the value cannot be right as it stands, and leaves its name
-with the attribute. A value whose label is plausible is never filed elsewhere because of its form alone.
+A rule changes the value, or says that it belongs under another ThreatQ type. It is used only where the label of the
+value cannot be right as it stands, and leaves its name with the attribute. A value whose label is plausible is never
+filed elsewhere because of its form alone: a mutex of 64 hexadecimal characters stays a mutex.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from tqmisp.misp.types import MispType
-from tqmisp.misp.values import HASH_LENGTHS, Unstorable, is_host, is_ip, lower, punycode, stored
-
-RULES = (
-    "blanks",
-    "refang",
-    "half_refang",
-    "ip_port",
-    "cidr_under_ip",
-    "host_under_ip",
-    "ip_under_host",
-    "url_under_host",
-    "email_under_host",
-    "host_port",
-    "wildcard_host",
-    "punycode",
-    "registry_value",
-    "hash_by_length",
-    "cve_form",
-    "as_number_form",
-    "email_form",
-    "service_as_text",
-    "fuzzy_hash_as_text",
-    "path_in_filename",
-)
-"""The names of all rules, in the order in which the documentation lists them."""
-
-_NETWORK = frozenset({"IP Address", "IPv6 Address", "CIDR Block", "FQDN", "URL", "URL Path", "Email Address"})
-_ENDS = (
-    " \t\n\r\0\x0b\x0c\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-    "\u200b\u200c\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
-)
-"""Blanks of every kind, and characters without width."""
-_DEFANGED = re.compile(r"\[\.\]|\(\.\)|\{\.\}|\[dot\]|\(dot\)|\{dot\}", re.IGNORECASE)
-_HALF = re.compile(r"(?<=\w)(?:\[\.|\.\])(?=\w)")
-_AT = re.compile(r"\[@\]|\(@\)|\[at\]|\(at\)", re.IGNORECASE)
-_COLON = re.compile(r"\[(:(?://)?)\]")
-_SCHEME = re.compile(r"(?:h(?:xx|tx|XX|\*\*|\[tt\])p|meow)(s?)(?=:|\[:)", re.IGNORECASE)
-_CVE = re.compile(r"cve[\s_:-]{0,2}([0-9]{4})[\s_-]([0-9]{4,12})", re.IGNORECASE)
-_AS = re.compile(r"(?:ASN?)?[\s:#]{0,2}([0-9]{1,10})(?:[\s,(-].{0,200})?", re.IGNORECASE | re.DOTALL)
-_HEX = re.compile(r"[0-9A-Fa-f]+")
-_LENGTHS = {length: name for name, length in HASH_LENGTHS.items()}
+from tqmisp.misp.explain import Step
+from tqmisp.misp.reject import Unstorable
+from tqmisp.misp.rules import HASH_LABELS, PLANS, Move, Plan, Rule
+from tqmisp.misp.types import FALLBACK, TYPES, MispType
+from tqmisp.misp.values import HASH_LENGTHS, MAX_BYTES, stored
 
 
 class Reading(NamedTuple):
@@ -59,218 +24,127 @@ class Reading(NamedTuple):
     filed: MispType
     value: str
     """As MISP will store it."""
-    rules: tuple[str, ...]
+    rules: tuple[str, ...] = ()
 
 
-def read(label: str, filed: MispType, value: str, off: frozenset[str] = frozenset()) -> Reading:
-    """Understand a value under its label.
+_LIKE = {
+    **dict.fromkeys(("ip-src", "ip-dst"), "IP Address"),
+    **dict.fromkeys(("domain", "hostname"), "FQDN"),
+    **dict.fromkeys(("email", "email-src", "email-dst"), "Email Address"),
+    **{name: HASH_LABELS[length] for name, length in HASH_LENGTHS.items()},
+    "url": "URL",
+    "uri": "URL Path",
+    "vulnerability": "CVE",
+    "AS": "ASN",
+    "regkey": "Registry Key",
+}
+"""Which type's rules serve the type of an instance's own that is filed the same way."""
+
+_PATH = r"a-zA-Z0-9._~:/?#@!$&'*+,;=%-"
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
+_NAME = re.compile(r"(?:[a-z0-9_-]+\.)+[a-z][a-z0-9-]+")
+_READY = {
+    "md5": re.compile("[0-9a-f]{32}"),
+    "sha1": re.compile("[0-9a-f]{40}"),
+    "sha256": re.compile("[0-9a-f]{64}"),
+    **dict.fromkeys(("ip-src", "ip-dst"), _IPV4),
+    **dict.fromkeys(("domain", "hostname"), _NAME),
+    "url": re.compile(rf"(?!(?i:hx|htx|meow))[{_PATH}]+"),
+    "uri": re.compile(rf"[{_PATH}]+"),
+}
+"""What values look like that MISP stores as they are and no rule mends: most of a feed, so a short cut for them."""
+
+
+class Reader:
+    """Understands values under their labels.
 
     Args:
-        label: the ThreatQ type.
-        filed: what indicators of that type become.
-        value: as ThreatQ holds it.
+        filings: how ThreatQ types are filed, by name; others become :data:`tqmisp.misp.types.FALLBACK`.
         off: names of rules that are switched off.
-
-    Raises:
-        Unstorable: MISP would refuse it, and no rule can help.
     """
-    rules: list[str] = []
-    text = value
-    if text and (text[0] in _ENDS or text[-1] in _ENDS):
-        text = text.strip(_ENDS) if "blanks" not in off else text
-        if text != value:
-            rules.append("blanks")
-    if label in _NETWORK:
-        text = _refang(label, text, off, rules)
-    early = _EARLY.get(label)
-    if early is not None:
-        moved = early(text, off)
-        if moved is not None:
-            rule, kind, text = moved
-            rules.append(rule)
-            filed = _file(filed, kind)
-    try:
-        return Reading(filed, stored(filed.type, text), tuple(rules))
-    except Unstorable:
-        late = _LATE.get(label)
-        moved = late(text, off) if late is not None and text else None
+
+    def __init__(self, filings: Mapping[str, MispType] = TYPES, off: frozenset[str] = frozenset()) -> None:
+        self._filings = filings
+        self._plans = {label: _plan(label, filed, off) for label, filed in filings.items()}
+        self._other = _plan("", FALLBACK, off)
+
+    def read(self, label: str, value: str, trace: list[Step] | None = None) -> Reading:
+        """Understand a value under its label.
+
+        Args:
+            label: the ThreatQ type.
+            value: as ThreatQ holds it.
+            trace: takes a note of each rule that has an effect.
+
+        Raises:
+            Unstorable: MISP would refuse it, and no rule can help.
+        """
+        plan = self._plans.get(label, self._other)
+        if plan.ready is not None and plan.ready(value) and len(value) <= MAX_BYTES:
+            return Reading(plan.filed, value)
+        text = value
+        rules: list[str] = []
+        steps = [] if trace is None else trace
+        for rule in plan.rules.clean:
+            if (move := rule.apply(text)) is not None:
+                rules.append(rule.name)
+                steps.append(Step(rule.name, text, move.value))
+                text = move.value
+        filed = plan.filed
+        moved = _first(plan.rules.early, text)
         if moved is None:
-            raise
-    rule, kind, text = moved
-    rules.append(rule)
-    filed = _file(filed, kind)
-    return Reading(filed, stored(filed.type, text), tuple(rules))
+            try:
+                return Reading(filed, self._stored(filed, text, steps), tuple(rules))
+            except Unstorable:
+                moved = _first(plan.rules.late, text) if text else None
+                if moved is None:
+                    raise
+        rule, move = moved
+        rules.append(rule.name)
+        filed = self._filed(filed, move)
+        steps.append(Step(rule.name, f"{label}: {text}", f"{move.label or move.type or label}: {move.value}"))
+        return Reading(filed, self._stored(filed, move.value, steps), tuple(rules))
+
+    def _filed(self, filed: MispType, move: Move) -> MispType:
+        """Where MISP should have a value that a rule has moved."""
+        if move.label:
+            return self._filings[move.label]
+        if move.type == "ip|port":
+            kind = "ip-src|port" if filed.type == "ip-src" else "ip-dst|port"
+            return MispType(kind, "Network activity", filed.to_ids)
+        if move.type == "hostname|port":
+            return MispType(move.type, "Network activity", filed.to_ids)
+        if move.type == "text":
+            return MispType(move.type, filed.category, to_ids=False)  # a text matches nothing
+        return MispType(move.type, filed.category, filed.to_ids) if move.type else filed
+
+    @staticmethod
+    def _stored(filed: MispType, text: str, steps: list[Step]) -> str:
+        value = stored(filed.type, text)
+        if value != text:
+            steps.append(Step("misp", text, value))
+        return value
 
 
-_Moved = tuple[str, str, str] | None
-"""The rule, the MISP type (empty for the same), and the value."""
+class _Planned(NamedTuple):
+    """A plan with the filing of its label."""
 
-_CATEGORIES = {
-    "ip-dst": "Network activity",
-    "ip-dst|port": "Network activity",
-    "hostname|port": "Network activity",
-    "domain": "Network activity",
-    "url": "Network activity",
-    "email-src": "Payload delivery",
-    "regkey|value": "Persistence mechanism",
-}
+    filed: MispType
+    rules: Plan
+    ready: Callable[[str], object] | None
 
 
-def _file(filed: MispType, kind: str) -> MispType:
-    """The filing under another MISP type; texts lose their to_ids, since they match nothing."""
-    if not kind:
-        return filed
-    if kind == "text":
-        return MispType("text", filed.category, to_ids=False)
-    return MispType(kind, _CATEGORIES.get(kind, filed.category), filed.to_ids)
+def _plan(label: str, filed: MispType, off: frozenset[str]) -> _Planned:
+    usual = PLANS.get(_LIKE.get(filed.type, ""))
+    plan = PLANS.get(label) or usual or Plan()
+    rules = Plan(*(tuple(rule for rule in part if rule.name not in off) for part in plan))
+    pattern = _READY.get(filed.type) if plan is usual else None
+    return _Planned(filed, rules, pattern.fullmatch if pattern else None)
 
 
-def _refang(label: str, text: str, off: frozenset[str], rules: list[str]) -> str:
-    before = text
-    if "refang" not in off:
-        if "[" in text or "(" in text or "{" in text:
-            text = _COLON.sub(r"\1", _DEFANGED.sub(".", text))
-            if label in {"Email Address", "FQDN"}:
-                text = _AT.sub("@", text)
-        if label == "URL" and _SCHEME.match(text):
-            text = _SCHEME.sub(lambda found: "https" if found[1] else "http", text, count=1)
-        if text != before:
-            rules.append("refang")
-    if "half_refang" not in off and ("[." in text or ".]" in text) and label != "URL Path":
-        halved = _HALF.sub(".", text)
-        if halved != text:
-            rules.append("half_refang")
-            text = halved
-    return text
-
-
-def _early_filename(text: str, off: frozenset[str]) -> _Moved:
-    if "path_in_filename" not in off and ("\\" in text or "/" in text):
-        return "path_in_filename", "", text
+def _first(rules: tuple[Rule, ...], text: str) -> tuple[Rule, Move] | None:
+    for rule in rules:
+        if (move := rule.apply(text)) is not None:
+            return rule, move
     return None
-
-
-def _early_registry(text: str, off: frozenset[str]) -> _Moved:
-    if "registry_value" not in off and text.count("|") == 1 and text[0] != "|" and text[-1] != "|":
-        return "registry_value", "regkey|value", text
-    return None
-
-
-def _early_cidr_under_ip(text: str, off: frozenset[str]) -> _Moved:
-    if "cidr_under_ip" in off or "/" not in text:
-        return None
-    try:
-        return "cidr_under_ip", "", stored("ip-dst", text)
-    except Unstorable:
-        return None
-
-
-def _late_ip(text: str, off: frozenset[str]) -> _Moved:
-    address, _, port = text.rpartition(":")
-    if "ip_port" not in off and is_ip(address.strip("[]")) and ("." in address or text[0] == "["):
-        try:
-            return "ip_port", "ip-dst|port", stored("ip-dst|port", f"{address.strip('[]')}|{port}")
-        except Unstorable:
-            return None
-    return _late_host(text, off) or _host_under_ip(text, off)
-
-
-def _host_under_ip(text: str, off: frozenset[str]) -> _Moved:
-    host = lower(text).strip(".")
-    last = host.rpartition(".")[2]
-    if "host_under_ip" not in off and is_host(host) and not last.isdigit():
-        return "host_under_ip", "domain", host
-    return None
-
-
-def _early_host(text: str, off: frozenset[str]) -> _Moved:
-    """MISP takes 1.2.3.4 for a domain; nobody means that."""
-    if "ip_under_host" not in off and text[-1:].isdigit() and is_ip(text):
-        return "ip_under_host", "ip-dst", text
-    return None
-
-
-def _late_host(text: str, off: frozenset[str]) -> _Moved:
-    """What stands where a host name should."""
-    if "wildcard_host" not in off and text.startswith("*.") and is_host(text[2:]):
-        return "wildcard_host", "domain", text[2:]
-    if "email_under_host" not in off and text.count("@") == 1 and "/" not in text:
-        try:
-            return "email_under_host", "email-src", stored("email-src", text)
-        except Unstorable:
-            return None
-    host, _, port = text.partition(":")
-    if "host_port" not in off and port.isdecimal() and is_host(host):
-        kind = "ip-dst|port" if is_ip(host) else "hostname|port"
-        return "host_port", kind, f"{host}|{port}"
-    start = text.partition("://")[2] or text
-    host = start.partition("/")[0].partition("?")[0].rpartition("@")[2].partition(":")[0]
-    if "url_under_host" not in off and start != host and (is_host(host) or is_ip(host)) and "\n" not in text:
-        return "url_under_host", "url", text
-    return None
-
-
-def _late_hash(text: str, off: frozenset[str]) -> _Moved:
-    kind = _LENGTHS.get(len(text))
-    if "hash_by_length" not in off and kind is not None and _HEX.fullmatch(text):
-        return "hash_by_length", kind, text
-    return None
-
-
-def _late_cve(text: str, off: frozenset[str]) -> _Moved:
-    found = _CVE.fullmatch(text[:40])
-    if "cve_form" not in off and found and len(text) <= 40:
-        return "cve_form", "", f"CVE-{found[1]}-{found[2]}"
-    return None
-
-
-def _late_as(text: str, off: frozenset[str]) -> _Moved:
-    found = _AS.fullmatch(text[:240])
-    return ("as_number_form", "", found[1]) if "as_number_form" not in off and found else None
-
-
-def _late_email(text: str, off: frozenset[str]) -> _Moved:
-    inner = text[text.find("<") + 1 : text.find(">")] if "<" in text and text.find(">") > text.find("<") else text
-    inner = inner.removeprefix("mailto:").strip()
-    return ("email_form", "", inner) if "email_form" not in off and inner != text else None
-
-
-def _late_service(text: str, off: frozenset[str]) -> _Moved:
-    return ("service_as_text", "text", text) if "service_as_text" not in off else None
-
-
-def _late_fuzzy(text: str, off: frozenset[str]) -> _Moved:
-    return ("fuzzy_hash_as_text", "text", text) if "fuzzy_hash_as_text" not in off else None
-
-
-def _late_unicode_host(text: str, off: frozenset[str]) -> _Moved:
-    moved = _late_host(text, off)
-    if moved is not None or text.isascii() or "punycode" in off:
-        return moved
-    encoded = punycode(lower(text).strip("."))
-    return ("punycode", "domain", encoded) if encoded and is_host(encoded) else None
-
-
-_EARLY = {
-    "FQDN": _early_host,
-    "Filename": _early_filename,
-    "Registry Key": _early_registry,
-    "IP Address": _early_cidr_under_ip,
-    "IPv6 Address": _early_cidr_under_ip,
-}
-_LATE = {
-    "IP Address": _late_ip,
-    "IPv6 Address": _late_ip,
-    "CIDR Block": _late_ip,
-    "FQDN": _late_unicode_host,
-    "MD5": _late_hash,
-    "SHA-1": _late_hash,
-    "SHA-256": _late_hash,
-    "SHA-384": _late_hash,
-    "SHA-512": _late_hash,
-    "CVE": _late_cve,
-    "ASN": _late_as,
-    "Email Address": _late_email,
-    "Service Name": _late_service,
-    "Fuzzy Hash": _late_fuzzy,
-}

@@ -6,7 +6,13 @@ valid in MISP's describeTypes, which a test checks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
+
+import orjson
 
 
 class MispType(NamedTuple):
@@ -56,3 +62,35 @@ TYPES: dict[str, MispType] = {
 
 FALLBACK = MispType("text", "Other", to_ids=False)
 """For types that an instance has added itself."""
+
+
+class KnownType(NamedTuple):
+    """What MISP says about a type of its own."""
+
+    categories: frozenset[str]
+    """Those in which it may stand."""
+    usual: MispType
+    """Category and to_ids that MISP gives it when asked for nothing else."""
+
+
+@cache
+def known_types() -> Mapping[str, KnownType]:
+    """The types of MISP by name: PyMISP's describeTypes, read when first asked for.
+
+    The file is read without importing PyMISP, which would take longer than a small export.
+    """
+    package = find_spec("pymisp")
+    if package is None or not package.submodule_search_locations:
+        raise ModuleNotFoundError("PyMISP is not installed; MISP's types are known from there: pip install pymisp")
+    text = (Path(package.submodule_search_locations[0]) / "data" / "describeTypes.json").read_bytes()
+    result = orjson.loads(text)["result"]
+    categories: dict[str, set[str]] = {}
+    for category, names in result["category_type_mappings"].items():
+        for name in names:
+            categories.setdefault(name, set()).add(category)
+    return {
+        name: KnownType(
+            frozenset(categories[name]), MispType(name, usual["default_category"], to_ids=bool(usual["to_ids"]))
+        )
+        for name, usual in result["sane_defaults"].items()
+    }

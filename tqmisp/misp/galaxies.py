@@ -1,0 +1,93 @@
+"""Names of adversaries and malware families as MISP's galaxies write them.
+
+The clusters come from the package PyMISPGalaxies, which carries them as files. They are read from there without
+importing it: its objects take a second and much memory, and all that is needed are names. Where the package is not
+installed nothing is found, and free tags take the place of clusters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import orjson
+
+ADVERSARIES = ("threat-actor", "mitre-intrusion-set", "microsoft-activity-group")
+"""Galaxies in which adversaries are looked up; the first that knows a name decides."""
+MALWARE = (
+    "malpedia",
+    "tool",
+    "ransomware",
+    "rat",
+    "botnet",
+    "banker",
+    "stealer",
+    "exploit-kit",
+    "backdoor",
+    "android",
+    "cryptominers",
+    "tds",
+    "mitre-malware",
+    "mitre-tool",
+)
+"""The same for malware families."""
+
+LEAST_CHARACTERS = 3
+"""Shorter synonyms are anybody's."""
+
+Lookup = Callable[[str], str | None]
+"""From a name to the tag of its cluster."""
+
+
+def nothing(_: str) -> str | None:
+    """Know no cluster."""
+    return None
+
+
+def lookup(galaxies: tuple[str, ...], own: Mapping[str, str]) -> Lookup:
+    """Make a look-up of names, blind to case, to everything but letters and digits, and to "Group" at the end.
+
+    Args:
+        galaxies: names of galaxies, the one that counts most first.
+        own: tags by name that count more than any galaxy.
+
+    The name of a cluster counts more than a synonym; a synonym that two clusters of a galaxy share says nothing.
+    """
+    names: dict[str, str] = {}
+    synonyms: dict[str, str] = {}
+    for galaxy in galaxies:
+        clusters = list(_clusters(galaxy))
+        shared = Counter(key for _, _, others in clusters for key in others)
+        for tag, key, others in clusters:
+            names.setdefault(key, tag)
+            for other in others:
+                if shared[other] == 1:
+                    synonyms.setdefault(other, tag)
+    known = synonyms | names | {_key(name): tag for name, tag in own.items()}
+    return lambda name: known.get(_key(name))
+
+
+def _clusters(galaxy: str) -> Iterator[tuple[str, str, frozenset[str]]]:
+    """Each cluster as tag, key of its name, keys of its synonyms."""
+    package = find_spec("pymispgalaxies")
+    if package is None or not package.submodule_search_locations:
+        return
+    folder = Path(package.submodule_search_locations[0]) / "data" / "misp-galaxy" / "clusters"
+    document = orjson.loads((folder / f"{galaxy}.json").read_bytes())
+    for cluster in document["values"]:
+        name: str = cluster["value"]
+        if '"' in name:
+            continue
+        others = frozenset(_key(each) for each in cluster.get("meta", {}).get("synonyms", ()))
+        yield (
+            f'misp-galaxy:{document["type"]}="{name}"',
+            _key(name),
+            frozenset(key for key in others if len(key) >= LEAST_CHARACTERS),
+        )
+
+
+def _key(name: str) -> str:
+    key = "".join(c for c in name.casefold() if c.isalnum())
+    return key.removesuffix("group") or key

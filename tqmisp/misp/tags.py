@@ -1,0 +1,115 @@
+"""Which tags an attribute gets, and which setting makes each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+from tqmisp.misp import galaxies
+from tqmisp.misp.explain import Step
+from tqmisp.misp.policy import STRICTNESS, MappingPolicy
+from tqmisp.misp.text import plain
+from tqmisp.model import Indicator
+
+TAG_CHARACTERS = 255
+"""MISP cuts longer names or leaves them out (recordings 390 to 392)."""
+
+_TLP_TAG = re.compile(r"tlp[:\s_-]{1,2}(red|amber\+strict|amber|green|clear|white)", re.IGNORECASE)
+
+TagRule = Callable[[Indicator], Iterator[Step]]
+"""Gives a step for each tag; ``after`` is its name."""
+
+
+def tlp(tags: Iterable[str], given: Iterable[str | None]) -> str | None:
+    """The strictest TLP that a tag or a source names; the laxest would leak."""
+    found = {name for name in given if name in STRICTNESS}
+    for tag in tags:
+        if match := _TLP_TAG.fullmatch(tag.strip()):
+            name = match[1].upper()
+            found.add("CLEAR" if name == "WHITE" else name)
+    return min(found, key=STRICTNESS.index) if found else None
+
+
+def tlp_of(indicator: Indicator, policy: MappingPolicy) -> str | None:
+    """The TLP of an indicator under a policy."""
+    return tlp(indicator.tags, (source.tlp for source in indicator.sources)) or policy.default_tlp
+
+
+def tag_rules(policy: MappingPolicy) -> list[TagRule]:
+    """The rules that a policy switches on, in the order of their tags."""
+    known = galaxies.ADVERSARIES, galaxies.MALWARE
+    adversaries, malware = known if policy.galaxies else ((), ())
+    rules: list[TagRule] = []
+    if policy.tlp:
+        rules.append(lambda indicator: _tlp(indicator, policy))
+    if policy.adversaries == "tag":
+        rules.append(_named("adversaries", "adversary", galaxies.lookup(adversaries, policy.clusters)))
+    if policy.malware == "tag":
+        rules.append(_named("malware", "malware", galaxies.lookup(malware, policy.clusters)))
+    if policy.tags == "tag":
+        rules.append(lambda indicator: _plain_tags(indicator, with_tlp=not policy.tlp))
+    if policy.sources == "tag":
+        rules.append(_sources)
+    if policy.attribute_tags:
+        rules.append(lambda indicator: _attributes(indicator, policy.attribute_tags))
+    if policy.score == "tag":
+        rules.append(_score)
+    if policy.score == "threat-level":
+        rules.append(_threat_level)
+    if any(own.tags for own in policy.types.values()):
+        rules.append(lambda indicator: _of_type(indicator, policy))
+    return rules
+
+
+def machine_tag(predicate: str, value: str) -> str:
+    """A tag of our own."""
+    return f'threatq:{predicate}="{plain(value).replace(chr(34), chr(39))}"'
+
+
+def _tlp(indicator: Indicator, policy: MappingPolicy) -> Iterator[Step]:
+    strictest = tlp_of(indicator, policy)
+    if strictest:
+        yield Step("tlp", strictest, policy.tlp_clear if strictest == "CLEAR" else f"tlp:{strictest.lower()}")
+
+
+def _named(field: str, predicate: str, lookup: galaxies.Lookup) -> TagRule:
+    def rule(indicator: Indicator) -> Iterator[Step]:
+        names: tuple[str, ...] = getattr(indicator, field)
+        for name in names:
+            yield Step(field, name, lookup(name) or machine_tag(predicate, name))
+
+    return rule
+
+
+def _plain_tags(indicator: Indicator, *, with_tlp: bool) -> Iterator[Step]:
+    for name in indicator.tags:
+        if with_tlp or not _TLP_TAG.fullmatch(name.strip()):
+            yield Step("tags", name, plain(name))
+
+
+def _sources(indicator: Indicator) -> Iterator[Step]:
+    for source in indicator.sources:
+        yield Step("sources", source.name, machine_tag("source", source.name))
+
+
+def _attributes(indicator: Indicator, names: tuple[str, ...]) -> Iterator[Step]:
+    for name, value in indicator.attributes:
+        if name in names:
+            predicate = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "attribute"
+            yield Step("attribute_tags", f"{name}: {value}", machine_tag(predicate, value))
+
+
+def _score(indicator: Indicator) -> Iterator[Step]:
+    yield Step("score", f"{indicator.score:g}", machine_tag("score", f"{indicator.score:g}"))
+
+
+def _threat_level(indicator: Indicator) -> Iterator[Step]:
+    """ThreatQ calls 9 high, 7 and 8 medium, what is below low; MISP's taxonomy ``misp`` has the same words."""
+    risk = "high" if indicator.score >= 9 else "medium" if indicator.score >= 7 else "low"
+    yield Step("score", f"{indicator.score:g}", f'misp:threat-level="{risk}-risk"')
+
+
+def _of_type(indicator: Indicator, policy: MappingPolicy) -> Iterator[Step]:
+    own = policy.types.get(indicator.type)
+    for name in own.tags if own else ():
+        yield Step(f'types."{indicator.type}"', indicator.type, name)
