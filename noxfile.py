@@ -1,0 +1,111 @@
+"""Every check of the project, and the only way in which they run: ``nox``, or ``nox -s tests-3.12`` for one of them."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "package"]
+
+PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
+GROUPS = PROJECT["dependency-groups"]
+PYTHONS = [
+    classifier.rpartition(" ")[2]
+    for classifier in PROJECT["project"]["classifiers"]
+    if classifier.startswith("Programming Language :: Python :: 3.")
+]
+
+
+def _find_pythons() -> None:
+    """Put the interpreters that pyenv has installed on the path, where nox looks for them."""
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = [str(version / "bin") for version in sorted(versions.glob("3.*")) if (version / "bin" / "python").exists()]
+    os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", ""), *found])
+
+
+_find_pythons()
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests; on every Python from the oldest to the newest that is installed."""
+    session.install("-q", "-e", ".", *GROUPS["tests"])
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Look for mistakes, and for lines that are not formatted."""
+    session.install("-q", *GROUPS["lint"])
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the package, its tests, benchmarks and this file, strictly."""
+    session.install("-q", "-e", ".", *GROUPS["tests"], *GROUPS["lint"], "nox")
+    session.run("mypy", "-p", "tqmisp", "-p", "tests", "-p", "benchmarks")
+    session.run("mypy", "noxfile.py")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Check that imports go one way."""
+    session.install("-q", "-e", ".", *GROUPS["lint"])
+    session.run("lint-imports")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Run the examples of the documentation, and follow its links."""
+    session.install("-q", "-e", ".", *GROUPS["tests"])
+    session.run("pytest", "tests/test_docs.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the oldest versions of our dependencies that we say will do."""
+    session.install("-q", "uv")
+    lowest_versions = session.create_tmp() + "/lowest.txt"
+    session.run(
+        "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--resolution=lowest-direct",
+        f"--python-version={PYTHONS[0]}",
+        "pyproject.toml",
+        "-o",
+        lowest_versions,
+    )
+    session.install("-q", "-r", lowest_versions, *GROUPS["tests"])
+    session.install("-q", "--no-deps", "-e", ".")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the wheel, install it as a user would, and export something with it."""
+    session.install("-q", "build")
+    folder = Path(session.create_tmp()).resolve()
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(folder), silent=True)
+    wheel = max(folder.glob("tqmisp-*.whl"), key=lambda path: path.stat().st_mtime)
+    session.install("-q", "--force-reinstall", str(wheel))
+    session.cd(folder)  # so that the package is the installed one
+    session.run("tqmisp", "--version")
+    session.run("tq-misp-export", "--help", silent=True)
+    session.run("tqmisp", "run", "--sandbox", "--indicators", "2000", "--no-progress")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure: ``nox -s bench -- --sizes 100000 --output figures.json``."""
+    session.install("-q", ".")
+    session.run("python", "-m", "benchmarks", *session.posargs)
