@@ -9,7 +9,7 @@ from tqmisp.simulators.misp.answers import event_json
 from tqmisp.simulators.misp.call import HTML, Answer, Call, answer, saved
 from tqmisp.simulators.misp.model import Event
 from tqmisp.simulators.misp.php import empty
-from tqmisp.simulators.misp.refusals import Refused, SaveFailed, ServerFault
+from tqmisp.simulators.misp.refusals import Refused, SaveFailed, ServerFault, WorkerDied
 from tqmisp.simulators.misp.visibility import may_modify, may_publish, sees
 
 
@@ -34,7 +34,7 @@ def edit(call: Call) -> Answer:
     fields = call.fields("Event")
     fast = not empty(fields.get("fast_update", call.named.get("fast_update")))
     if call.rows_to_live is not None and call.rows_to_live < len(events.attribute_rows(fields)):
-        raise ServerFault  # one transaction: nothing is left of it
+        raise WorkerDied  # one transaction: nothing is left of it
     events.edit(call.store, call.user, event, fields, fast=fast)
     return answer(event_json(call.store, call.user, event, metadata=call.metadata))
 

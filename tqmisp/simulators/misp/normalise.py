@@ -85,16 +85,18 @@ def _punycode(value: str) -> str:
     """``idn_to_ascii()`` with ICU's defaults; the value itself where ICU would report an error."""
     try:
         mapped = idna.uts46_remap(value.translate(_DEVIATIONS), std3_rules=False)
-        labels = [
-            label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}"
-            for label in mapped.split(".")
-        ]
+        labels = [_ascii(label) for label in mapped.split(".")]
     except (idna.IDNAError, UnicodeError):
         return value
-    for label in labels:
-        if not label or len(label) > _LABEL_BYTES or label.startswith("-") or label.endswith("-"):
-            return value
-    return ".".join(labels)
+    return value if None in labels else ".".join(label for label in labels if label)
+
+
+def _ascii(label: str) -> str | None:
+    """A label in ASCII; None where it is empty, has hyphens in the wrong places or gets too long."""
+    if label.startswith("-") or label.endswith("-") or (label[2:4] == "--" and not label.startswith("xn--")):
+        return None
+    encoded = label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}"
+    return encoded if 0 < len(encoded) <= _LABEL_BYTES else None
 
 
 def _domain_ip(value: str) -> str:
