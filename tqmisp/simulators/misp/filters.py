@@ -7,6 +7,7 @@ known are ignored (recording 265).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,3 +114,18 @@ def page_of(found: list[Any], filters: Filters) -> list[Any]:
         return found
     start = limit * (max(whole(filters.get("page"), 1), 1) - 1)
     return found[start : start + limit]
+
+
+def wants(values: Callable[[Any], tuple[str, ...]], want: Wanted) -> Callable[[Any], bool]:
+    """A test of something for its texts."""
+    return lambda item: want.takes(*values(item))
+
+
+def is_one_of(flag: Callable[[Any], bool], allowed: set[bool]) -> Callable[[Any], bool]:
+    """A test of something for a flag."""
+    return lambda item: flag(item) in allowed
+
+
+def in_span(stamp: Callable[[Any], int], span: tuple[int, int | None]) -> Callable[[Any], bool]:
+    """A test of something for a time."""
+    return lambda item: within(stamp(item), span)

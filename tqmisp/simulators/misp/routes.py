@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tqmisp.simulators.misp import attribute_routes, event_routes, other_routes, search
+from tqmisp.simulators.misp import attribute_routes, event_routes, event_search, other_routes, search, tag_routes
 from tqmisp.simulators.misp.call import Answer, Call
 
 ANYONE = ""
@@ -47,8 +47,8 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("events", "togglecorrelation"): _write(event_routes.toggle_correlation, "perm_add"),
     ("events", "checkuuid"): Route(event_routes.checkuuid, "perm_sync"),
     ("events", "view"): Route(event_routes.view),
-    ("events", "index"): Route(search.index),
-    ("events", "restsearch"): Route(search.events, limited=True),
+    ("events", "index"): Route(event_search.index),
+    ("events", "restsearch"): Route(event_search.events, limited=True),
     ("attributes", "add"): _write(attribute_routes.add, "perm_add"),
     ("attributes", "edit"): _write(attribute_routes.edit, "perm_add"),
     ("attributes", "editfield"): _write(attribute_routes.edit_field, "perm_add"),
@@ -58,11 +58,11 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("attributes", "view"): Route(attribute_routes.view),
     ("attributes", "describetypes"): Route(attribute_routes.describe_types),
     ("attributes", "restsearch"): Route(search.attributes, limited=True),
-    ("tags", "attachtagtoobject"): _write(other_routes.attach_tag, "perm_tagger"),
-    ("tags", "removetagfromobject"): _write(other_routes.remove_tag, "perm_tagger"),
-    ("tags", "add"): _write(other_routes.add_tag, "perm_tag_editor"),
-    ("tags", "search"): Route(other_routes.search_tags),
-    ("tags", "index"): Route(other_routes.list_tags),
+    ("tags", "attachtagtoobject"): _write(tag_routes.attach_tag, "perm_tagger"),
+    ("tags", "removetagfromobject"): _write(tag_routes.remove_tag, "perm_tagger"),
+    ("tags", "add"): _write(tag_routes.add_tag, "perm_tag_editor"),
+    ("tags", "search"): Route(tag_routes.search_tags),
+    ("tags", "index"): Route(tag_routes.list_tags),
     ("servers", "getversion"): Route(other_routes.version, "perm_auth"),
     ("servers", "serversettings"): Route(other_routes.diagnostics, SITE_ADMIN),
     ("users", "view"): Route(other_routes.view_user),

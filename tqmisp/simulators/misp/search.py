@@ -1,22 +1,16 @@
-"""``/attributes/restSearch``, ``/events/restSearch`` and ``/events/index``.
-
-Read in MISP 2.5.1: ``MispAttribute::restSearch``, ``Event::filterEventIds``, ``EventsController::index``.
-"""
+"""``/attributes/restSearch``. Read in MISP 2.5.1: ``MispAttribute::restSearch`` and ``fetchAttributes``."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Callable, Iterable
-from typing import Any
 
-import orjson
-
-from tqmisp.simulators.misp.answers import event_json, listed_event, searched_attributes
+from tqmisp.simulators.misp.answers import searched_attributes
 from tqmisp.simulators.misp.attributes import is_uuid
 from tqmisp.simulators.misp.call import JSON, TEXT, Answer, Call, answer
-from tqmisp.simulators.misp.filters import Filters, Wanted, flags, page_of, since, wanted, within
-from tqmisp.simulators.misp.model import Attribute, Event
+from tqmisp.simulators.misp.filters import Filters, flags, in_span, is_one_of, page_of, since, wanted, wants
+from tqmisp.simulators.misp.model import Attribute
 from tqmisp.simulators.misp.php import empty, text, whole
 from tqmisp.simulators.misp.refusals import Refused
 from tqmisp.simulators.misp.visibility import sees, sees_attribute
@@ -26,7 +20,7 @@ _NO_PARAMETERS = (
     "Restsearch queries using GET and no parameters are not allowed. If you have passed parameters via a JSON body, "
     "make sure you use POST requests."
 )
-_FORMATS: dict[str, tuple[str, str]] = {
+FORMATS: dict[str, tuple[str, str]] = {
     "json": ("json", JSON),
     "count": ("txt", TEXT),
     "text": ("txt", TEXT),
@@ -34,37 +28,42 @@ _FORMATS: dict[str, tuple[str, str]] = {
 }
 """What we can write: the export module, MISP's name for its kind of text, the content type."""
 _COLUMNS = ["uuid", "event_id", "category", "type", "value", "comment", "to_ids", "date"]
-_SORTABLE = {"id", "date", "info", "uuid", "timestamp", "publish_timestamp", "attribute_count", "analysis", "published"}
 _RESTRICTED = {"text"}
 """Formats which, unless told otherwise, hold published indicators only (recording 261)."""
 
 
-def _filters(call: Call) -> tuple[Filters, str]:
+def read_filters(call: Call) -> tuple[Filters, str]:
+    """What a search asks for, and the format that it wants.
+
+    Raises:
+        Refused: nothing, or a format that we cannot write.
+    """
     filters: Filters = {**call.named, **call.fields("request")}
     if not filters and call.method == "GET":
         raise Refused(400, _NO_PARAMETERS)
     name = text(filters.get("returnFormat")) or "json"
     name = "json" if name == "download" else name
-    if name not in _FORMATS:
+    if name not in FORMATS:
         raise Refused(404, "Invalid output format.")
     if name in _RESTRICTED:
         filters = {"to_ids": 1, "published": 1, **filters}
     return filters, name
 
 
-def _headers(name: str, count: int, skipped: int) -> dict[str, str]:
+def headers_of(name: str, count: int, skipped: int) -> dict[str, str]:
+    """What the headers of an answer say: its format, how many were found and how many of these left out."""
     return {
         "X-Result-Count": str(count),
         "X-Export-Module-Used": name,
-        "X-Response-Format": _FORMATS[name][0],
+        "X-Response-Format": FORMATS[name][0],
         "X-Skipped-Elements-Count": str(skipped),
     }
 
 
 def attributes(call: Call) -> Answer:
     """``POST /attributes/restSearch``."""
-    filters, name = _filters(call)
-    found = _matching(call, filters)
+    filters, name = read_filters(call)
+    found = matching(call, filters)
     page = page_of(found, filters)
     count = len(page)
     skipped = 0
@@ -74,7 +73,7 @@ def attributes(call: Call) -> Answer:
     limit = whole(filters.get("limit"))
     if limit > 0 and (len(page) >= limit or not count):
         count += 1  # "there is more" for a full page, and for one past the end (recordings 252 to 254)
-    headers = _headers(name, count, skipped)
+    headers = headers_of(name, count, skipped)
     if name == "json":
         rows = searched_attributes(
             call.store,
@@ -88,11 +87,11 @@ def attributes(call: Call) -> Answer:
     elif name == "text":
         body = "".join(f"{attribute.value}\n" for attribute in page) or "\n"
     else:
-        body = _csv(page, filters)
-    return Answer(body.encode(), 200, _FORMATS[name][1], headers)
+        body = csv_of(page, filters)
+    return Answer(body.encode(), 200, FORMATS[name][1], headers)
 
 
-def _matching(call: Call, filters: Filters) -> list[Attribute]:
+def matching(call: Call, filters: Filters) -> list[Attribute]:
     """All attributes that the filters let through and the user sees, by id."""
     candidates, answered = _candidates(call, filters)
     found = list(candidates)
@@ -146,13 +145,13 @@ def _tests(call: Call, filters: Filters) -> list[Callable[[Attribute], bool]]:
         tests.append(lambda attribute: attribute.deleted is only)
     for name, values in _TEXTS.items():
         if not empty(filters.get(name)) and filters[name] != "all":
-            tests.append(_wants(values, wanted(filters[name])))
+            tests.append(wants(values, wanted(filters[name])))
     for name, flag in _FLAGS.items():
         if filters.get(name) is not None:
-            tests.append(_is_one_of(flag, flags(filters[name])))
+            tests.append(is_one_of(flag, flags(filters[name])))
     for name, stamp in _TIMES.items():
         if filters.get(name) is not None and filters[name] is not False:
-            tests.append(_in_span(stamp, since(filters[name], now)))
+            tests.append(in_span(stamp, since(filters[name], now)))
     return tests
 
 
@@ -179,20 +178,8 @@ _TIMES: dict[str, Callable[[Attribute], int]] = {
 }
 
 
-def _wants(values: Callable[[Any], tuple[str, ...]], want: Wanted) -> Callable[[Any], bool]:
-    return lambda item: want.takes(*values(item))
-
-
-def _is_one_of(flag: Callable[[Any], bool], allowed: set[bool]) -> Callable[[Any], bool]:
-    return lambda item: flag(item) in allowed
-
-
-def _in_span(stamp: Callable[[Any], int], span: tuple[int, int | None]) -> Callable[[Any], bool]:
-    return lambda item: within(stamp(item), span)
-
-
-def _csv(found: list[Attribute], filters: Filters) -> str:
-    """Recording 260: texts in quotes, flags as numbers."""
+def csv_of(found: list[Attribute], filters: Filters) -> str:
+    """Attributes as a table: texts in quotes, flags as numbers (recording 260)."""
     columns = filters.get("requested_attributes") or _COLUMNS
     output = io.StringIO()
     writer = csv.writer(output, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
@@ -209,115 +196,3 @@ def _cell(attribute: Attribute, column: str) -> str | int:
         return attribute.timestamp
     found = getattr(attribute, column, "")
     return int(found) if isinstance(found, (bool, int)) else text(found)
-
-
-def events(call: Call) -> Answer:
-    """``POST /events/restSearch``."""
-    filters, name = _filters(call)
-    found = _matching_events(call, filters)
-    page = page_of(found, filters)
-    kind = _FORMATS[name][0]
-    headers = {
-        **_headers(name, len(found), 0),
-        "Content-Disposition": f'attachment; filename="misp.event.list.{kind}"',
-    }
-    if name == "count":
-        return Answer(str(len(page)).encode(), 200, TEXT, headers)
-    if name != "json":
-        rows = [attribute for event in page for attribute in event.attributes if not attribute.deleted]
-        body = _csv(rows, filters) if name == "csv" else "".join(f"{row.value}\n" for row in rows) or "\n"
-        return Answer(body.encode(), 200, _FORMATS[name][1], headers)
-    metadata = not empty(filters.get("metadata"))
-    deleted = not empty(filters.get("deleted"))
-    shown = [event_json(call.store, call.user, event, metadata=metadata, deleted=deleted) for event in page]
-    return answer({"response": shown}, headers=headers)
-
-
-def _matching_events(call: Call, filters: Filters) -> list[Event]:
-    """All events that the filters let through and the user sees, by id."""
-    store, now = call.store, call.store.time()
-    found = [event for event in _event_candidates(call, filters) if sees(store, call.user, event)]
-    tests: list[Callable[[Event], bool]] = []
-    texts: dict[str, Callable[[Event], tuple[str, ...]]] = {
-        "eventid": lambda event: (event.uuid, str(event.id)),
-        "eventinfo": lambda event: (event.info,),
-        "org": lambda event: (
-            str(event.orgc_id),
-            store.organisations[event.orgc_id].name,
-            store.organisations[event.orgc_id].uuid,
-        ),
-        "tags": lambda event: tuple(link.tag.name for link in event.tags),
-    }
-    for name, values in texts.items():
-        if not empty(filters.get(name)) and filters[name] != "all":
-            tests.append(_wants(values, wanted(filters[name])))
-    if filters.get("published") is not None:
-        tests.append(_is_one_of(lambda event: event.published, flags(filters["published"])))
-    times: dict[str, Callable[[Event], int]] = {
-        "timestamp": lambda event: event.timestamp,
-        "event_timestamp": lambda event: event.timestamp,
-        "publish_timestamp": lambda event: event.publish_timestamp,
-        "last": lambda event: event.publish_timestamp,
-    }
-    for name, stamp in times.items():
-        if filters.get(name) is not None and filters[name] is not False:
-            tests.append(_in_span(stamp, since(filters[name], now)))
-    if not empty(filters.get("value")):
-        holding = {attribute.event.id for attribute in _matching(call, {"value": filters["value"]})}
-        tests.append(lambda event: event.id in holding)
-    return [event for event in found if all(test(event) for test in tests)]
-
-
-def _event_candidates(call: Call, filters: Filters) -> list[Event]:
-    """Events with a wanted UUID, or with an attribute that has it; all events where no UUID is asked for."""
-    store = call.store
-    if empty(filters.get("uuid")):
-        return store.events()
-    want = wanted(filters["uuid"])
-    if not want.exact:
-        return [event for event in store.events() if want.takes(event.uuid)]
-    found: dict[int, Event] = {}
-    for uuid in want.any_of:
-        event = store.event(uuid) if is_uuid(uuid) else None
-        holder = store.attribute_uuid(uuid)
-        for one in (event, holder.event if holder is not None else None):
-            if one is not None:
-                found[one.id] = one
-    return [found[number] for number in sorted(found)]
-
-
-def index(call: Call) -> Answer:
-    """``GET`` or ``POST /events/index``; its ``X-Result-Count`` is the number of all matches (recordings 55 to 59)."""
-    asked = {**call.named, **call.fields("request")}
-    filters = {name.lower().removeprefix("search"): value for name, value in asked.items()}
-    found = [event for event in call.store.events() if sees(call.store, call.user, event)]
-    minimal = not empty(filters.get("minimal"))
-    if minimal:
-        found = [event for event in found if event.attribute_count]
-    if not empty(filters.get("eventid")):
-        pieces = filters["eventid"] if isinstance(filters["eventid"], list) else text(filters["eventid"]).split("|")
-        want = wanted(pieces)
-        found = [event for event in found if want.takes(event.uuid, str(event.id))]
-    if not empty(filters.get("eventinfo")):
-        part = text(filters["eventinfo"]).lower()
-        found = [event for event in found if part in event.info.lower()]
-    if text(filters.get("published", "2")) in {"", "0", "1"}:
-        allowed = not empty(filters["published"])
-        found = [event for event in found if event.published is allowed]
-    if (order := text(filters.get("sort"))) in _SORTABLE:
-        found.sort(key=lambda event: getattr(event, order))
-        if text(filters.get("direction")).lower() == "desc":
-            found.reverse()
-    shown = [_minimal(call, event) if minimal else listed_event(call.store, event) for event in page_of(found, filters)]
-    return Answer(orjson.dumps(shown), 200, JSON, {"X-Result-Count": str(len(found))})
-
-
-def _minimal(call: Call, event: Event) -> dict[str, Any]:
-    return {
-        "id": str(event.id),
-        "timestamp": str(event.timestamp),
-        "sighting_timestamp": "0",
-        "published": event.published,
-        "uuid": event.uuid,
-        "orgc_uuid": call.store.organisations[event.orgc_id].uuid,
-    }

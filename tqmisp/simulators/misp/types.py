@@ -14,9 +14,10 @@ from pathlib import Path
 
 import orjson
 
+from tqmisp.simulators.misp.checksums import Check
 from tqmisp.simulators.misp.normalise import ASTRAL, NORMALISE, REFANG, Normalise
 from tqmisp.simulators.misp.php import BLANKS, text
-from tqmisp.simulators.misp.validity import Check, check_of
+from tqmisp.simulators.misp.validity import check_of
 
 EMPTY = "Value cannot be empty."
 _ONLY_CONTROLS = "Value provided consists purely of control characters and is therefore considered to be empty."

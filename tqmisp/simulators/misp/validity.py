@@ -6,84 +6,24 @@ lets a newline at the end pass; values are trimmed before, so that makes no diff
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import re
 import socket
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from tqmisp.simulators.misp.normalise import DOMAIN, FILE_HASHES
+import orjson
+
+from tqmisp.simulators.misp.checksums import CHECKSUMS, DOUBLE_CHECK, HEX, Check, pattern
+from tqmisp.simulators.misp.normalise import DOMAIN
 from tqmisp.simulators.misp.php import moment, natural
 
-Check = Callable[[str], str | None]
-"""Gives MISP's words for a value that it refuses, None for one that it takes."""
-
 NOT_THE_FORMAT = 'Value not in the right type/format. Please double check the value or select type "other".'
-_DOUBLE_CHECK = 'Please double check the value or select type "other".'
 _BAD_IP = "IP address has an invalid format."
 _BAD_PORT = "Port numbers have to be integers between 1 and 65535."
 _LARGEST_AS = 4_294_967_295
 _SERVICE_NAME = 256
-_PEHASH = (
-    "format (expected: {}40 hexadecimal characters). Keep in mind that MISP currently only supports SHA1 for PEhashes, "
-    "if you would like to get the support extended to other hash types, make sure to create a github ticket about it "
-    "at https://github.com/MISP/MISP!"
-)
-HASH_LENGTHS = {
-    "authentihash": 64,
-    "md5": 32,
-    "imphash": 32,
-    "sha1": 40,
-    "git-commit-id": 40,
-    "x509-fingerprint-md5": 32,
-    "x509-fingerprint-sha1": 40,
-    "x509-fingerprint-sha256": 64,
-    "ja3-fingerprint-md5": 32,
-    "jarm-fingerprint": 62,
-    "hassh-md5": 32,
-    "hasshserver-md5": 32,
-    "sha224": 56,
-    "sha256": 64,
-    "sha384": 96,
-    "sha512": 128,
-    "sha512/224": 56,
-    "sha512/256": 64,
-    "sha3-224": 56,
-    "sha3-256": 64,
-    "sha3-384": 96,
-    "sha3-512": 128,
-    "dom-hash": 32,
-}
-"""Hexadecimal characters of each kind of checksum."""
-
 _OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
-_SSDEEP = re.compile(r"[0-9]+:[0-9a-zA-Z/+]*:[0-9a-zA-Z/+]*")
-_HEX = re.compile(r"[0-9a-fA-F]+")
 _BLANK = re.compile(r"[ \t\n\r\f\v]")
-
-
-def _pattern(expression: str, words: str) -> Check:
-    """A check against the whole value."""
-    matches = re.compile(expression).fullmatch
-    return lambda value: None if matches(value) else words
-
-
-def _checksum(length: int) -> Check:
-    return _pattern(
-        f"[0-9a-fA-F]{{{length}}}",
-        f"Checksum has an invalid length or format (expected: {length} hexadecimal characters). {_DOUBLE_CHECK}",
-    )
-
-
-def _file_checksum(length: int) -> Check:
-    return _pattern(
-        rf"[^\n]+\|[0-9a-f]{{{length}}}",
-        f"Checksum has an invalid length or format (expected: filename|{length} hexadecimal characters). "
-        f"{_DOUBLE_CHECK}",
-    )
 
 
 def is_ip(value: str) -> bool:
@@ -132,7 +72,7 @@ def _mail(value: str) -> str | None:
     at = value.find("@", 1)
     rest = value[at + 1 :]
     good = at > 0 and value[0] != "\n" and not _BLANK.search(value, 1, at) and "." in rest and "\n" not in rest
-    return None if good else f"Email address has an invalid format. {_DOUBLE_CHECK}"
+    return None if good else f"Email address has an invalid format. {DOUBLE_CHECK}"
 
 
 def _ip_port(value: str) -> str | None:
@@ -150,51 +90,6 @@ def _domain_ip(value: str) -> str | None:
     if not DOMAIN.fullmatch(name):
         return "Domain has an invalid format."
     return None if is_ip(address) else _BAD_IP
-
-
-def _is_tlsh(value: str) -> bool:
-    value = value.removeprefix("t")
-    return len(value) > 35 and bool(_HEX.fullmatch(value))
-
-
-def _tlsh(value: str) -> str | None:
-    return (
-        None
-        if _is_tlsh(value)
-        else (
-            "Checksum has an invalid length or format (expected: at least 35 hexadecimal characters, optionally "
-            f"starting with t1 instead of hexadecimal characters). {_DOUBLE_CHECK}"
-        )
-    )
-
-
-def _file_tlsh(value: str) -> str | None:
-    name, _, checksum = value.partition("|")
-    if "\n" in name:
-        return "Filename must not contain new line character."
-    return (
-        None
-        if _is_tlsh(checksum)
-        else (
-            "TLSH hash has an invalid length or format (expected: filename|at least 35 hexadecimal characters, "
-            f"optionally starting with t1 instead of hexadecimal characters). {_DOUBLE_CHECK}"
-        )
-    )
-
-
-def _file_ssdeep(value: str) -> str | None:
-    name, _, checksum = value.partition("|")
-    if "\n" in name:
-        return "Filename must not contain new line character."
-    return None if _SSDEEP.fullmatch(checksum) else "Invalid ssdeep hash (expected: blocksize:hash:hash)."
-
-
-def _telfhash(value: str) -> str | None:
-    return (
-        None
-        if len(value) in {70, 72}
-        else (f"Checksum has an invalid length or format (expected: 70 or 72 hexadecimal characters). {_DOUBLE_CHECK}")
-    )
 
 
 def _service(value: str) -> str | None:
@@ -217,23 +112,10 @@ def _link(value: str) -> str | None:
     return None if good else NOT_THE_FORMAT
 
 
-def _ssh(value: str) -> str | None:
-    words = "SSH fingerprint must be in MD5 or SHA256 format."
-    if value.startswith("SHA256:"):
-        encoded = value.removeprefix("SHA256:")
-        try:
-            decoded = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-        except (binascii.Error, ValueError):
-            return words
-        return None if len(decoded) == 32 else words
-    digits = value.removeprefix("MD5:").replace(":", "")
-    return None if len(digits) == 32 and _HEX.fullmatch(digits) else words
-
-
 def _cortex(value: str) -> str | None:
     try:
-        json.loads(value)
-    except ValueError:
+        orjson.loads(value)
+    except orjson.JSONDecodeError:
         return NOT_THE_FORMAT
     return None
 
@@ -296,22 +178,8 @@ _NUMBERS = ("bin", "cc-number", "bank-account-nr", "aba-rtn", "prtn", "phone-num
 
 CHECKS: dict[str, Check] = {
     **dict.fromkeys(_FREE, _anything),
-    **{name: _checksum(length) for name, length in HASH_LENGTHS.items()},
-    **{f"filename|{name}": _file_checksum(HASH_LENGTHS[name]) for name in FILE_HASHES if name in HASH_LENGTHS},
-    "tlsh": _tlsh,
-    "filename|tlsh": _file_tlsh,
-    "telfhash": _telfhash,
-    "pehash": _pattern("[0-9a-fA-F]{40}", "The input doesn't match the expected sha1 " + _PEHASH.format("")),
-    "filename|pehash": _pattern(
-        r"[^\n]+\|[0-9a-f]{40}", "The input doesn't match the expected filename|sha1 " + _PEHASH.format("filename|")
-    ),
-    "ssdeep": _pattern(_SSDEEP.pattern, "Invalid SSDeep hash. The format has to be blocksize:hash:hash"),
-    "filename|ssdeep": _file_ssdeep,
-    "impfuzzy": _pattern(r"[0-9]+:[^:]*:[^:]*", "Invalid impfuzzy format. The format has to be imports:hash:hash"),
-    "cdhash": _pattern(
-        "[0-9a-f]{40,}", "The input doesn't match the expected format (expected: 40 or more hexadecimal characters)"
-    ),
-    "http-method": _pattern(
+    **CHECKSUMS,
+    "http-method": pattern(
         r"[\s\S]*(?:OPTIONS|GET|HEAD|POST|PUT|DELETE|TRACE|CONNECT|PROPFIND|PROPPATCH|MKCOL|COPY|MOVE|LOCK|REPORT|CHECKOUT|"
         r"CHECKIN|MKWORKSPACE|UPDATE|LABEL|MERGE|BASELINE-CONTROL|MKACTIVITY|ORDERPATCH|ACL|PATCH|SEARCH|VERSION-CONTROL)"
         r"[\s\S]*",
@@ -320,28 +188,27 @@ CHECKS: dict[str, Check] = {
     **dict.fromkeys(("ip-src", "ip-dst"), _ip),
     "port": _port,
     **dict.fromkeys(("ip-dst|port", "ip-src|port"), _ip_port),
-    "onion-address": _pattern(r"(?:[a-z2-7]{16}|[a-z2-7]{56})\.onion", "Onion address has an invalid format."),
-    "mac-address": _pattern(r"(?:[a-fA-F0-9]{2}:?){6}", NOT_THE_FORMAT),
-    "mac-eui-64": _pattern(r"(?:[a-fA-F0-9]{2}:?){8}", NOT_THE_FORMAT),
-    "domain": _pattern(DOMAIN.pattern, f"Domain has an invalid format. {_DOUBLE_CHECK}"),
-    "hostname": _pattern(DOMAIN.pattern, f"Hostname has an invalid format. {_DOUBLE_CHECK}"),
+    "onion-address": pattern(r"(?:[a-z2-7]{16}|[a-z2-7]{56})\.onion", "Onion address has an invalid format."),
+    "mac-address": pattern(r"(?:[a-fA-F0-9]{2}:?){6}", NOT_THE_FORMAT),
+    "mac-eui-64": pattern(r"(?:[a-fA-F0-9]{2}:?){8}", NOT_THE_FORMAT),
+    "domain": pattern(DOMAIN.pattern, f"Domain has an invalid format. {DOUBLE_CHECK}"),
+    "hostname": pattern(DOMAIN.pattern, f"Hostname has an invalid format. {DOUBLE_CHECK}"),
     "hostname|port": _host_port,
     "domain|ip": _domain_ip,
     **dict.fromkeys(_MAIL, _mail),
-    "vulnerability": _pattern("CVE-[0-9]{4}-[0-9]{4,}", "Invalid format. Expected: CVE-xxxx-xxxx..."),
-    "weakness": _pattern("CWE-[0-9]+", "Invalid format. Expected: CWE-x..."),
+    "vulnerability": pattern("CVE-[0-9]{4}-[0-9]{4,}", "Invalid format. Expected: CVE-xxxx-xxxx..."),
+    "weakness": pattern("CWE-[0-9]+", "Invalid format. Expected: CWE-x..."),
     **dict.fromkeys(("windows-service-name", "windows-service-displayname"), _service),
     "link": _link,
-    "hex": _pattern(_HEX.pattern, NOT_THE_FORMAT),
-    "ssh-fingerprint": _ssh,
+    "hex": pattern(HEX.pattern, NOT_THE_FORMAT),
     "datetime": lambda value: None if moment(value) else "Datetime has to be in the ISO 8601 format.",
     **dict.fromkeys(
-        ("size-in-bytes", "counter"), _pattern("[0-9]+", "The value has to be a whole number greater or equal 0.")
+        ("size-in-bytes", "counter"), pattern("[0-9]+", "The value has to be a whole number greater or equal 0.")
     ),
     "integer": lambda _: "The value has to be an integer value.",  # MISP asks is_int() of a string
-    **dict.fromkeys(("iban", "bic", "btc", "dash", "xmr"), _pattern("[a-zA-Z0-9]+", NOT_THE_FORMAT)),
-    **dict.fromkeys(("vhash", "filename|vhash"), _pattern(r"[^\n]+", NOT_THE_FORMAT)),
-    **dict.fromkeys(_NUMBERS, _pattern(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", NOT_THE_FORMAT)),
+    **dict.fromkeys(("iban", "bic", "btc", "dash", "xmr"), pattern("[a-zA-Z0-9]+", NOT_THE_FORMAT)),
+    **dict.fromkeys(("vhash", "filename|vhash"), pattern(r"[^\n]+", NOT_THE_FORMAT)),
+    **dict.fromkeys(_NUMBERS, pattern(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", NOT_THE_FORMAT)),
     "cortex": _cortex,
     "AS": _as_number,
     "boolean": _anything,
