@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -23,8 +24,14 @@ async def _serve_while_wanted(options: SandboxOptions) -> None:
                     tasks.cancel_scope.cancel()
 
         async def until_nobody_waits() -> None:
-            while await anyio.to_thread.run_sync(sys.stdin.buffer.read, 4096, abandon_on_cancel=True):
-                pass
+            """Standard input ends when the process that started us is gone, however it went."""
+            try:
+                while True:
+                    await anyio.wait_readable(sys.stdin)
+                    if not os.read(sys.stdin.fileno(), 4096):
+                        break
+            except PermissionError:
+                return  # a file or /dev/null: nobody is at the other end
             tasks.cancel_scope.cancel()
 
         tasks.start_soon(until_signal)
