@@ -1,14 +1,120 @@
 from __future__ import annotations
 
-import pytest
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
-PREDICTED: dict[str, int] = {}
-"""Recorded verdicts on values that were predicted right in this run, by what they were."""
+import orjson
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from aiohttp.typedefs import Middleware
+from pydantic import SecretStr
+
+from tqmisp.misp import identity
+from tqmisp.misp.client import MispClient
+from tqmisp.misp.options import EventOptions, MispOptions
+from tqmisp.misp.sink import MispSink
+from tqmisp.model import EventRef, Planned
+from tqmisp.pipeline.protocols import Slice
+from tqmisp.pipeline.retry import RetryPolicy
+from tqmisp.simulators.misp import DEFAULT_KEY, MispSimulatorOptions, MispStore, create_app
+
+SPACE = identity.namespace("https://threatq.test")
+NOW = 1_700_000_000
+REF = EventRef(1, identity.event_uuid(SPACE, "Test", "2026-11-24", 1), "Test 2026-11-24", "2026-11-24")
+OTHER = EventRef(2, identity.event_uuid(SPACE, "Test", "2026-11-24", 2), "Test 2026-11-24 (2)", "2026-11-24")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how many of the recorded verdicts on values we foresee."""
-    if PREDICTED:
-        terminalreporter.section("What MISP 2.5.1 made of values")
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(PREDICTED.items()))
-        terminalreporter.line(f"{sum(PREDICTED.values())} recorded verdicts are predicted: {kinds}.")
+def planned(value: str, /, *, timestamp: int = NOW, change: str = "create", **fields: object) -> Planned:
+    """A domain that is to be delivered; ``fields`` replace those of its body."""
+    uuid = identity.attribute_uuid(SPACE, "domain", value)
+    body = {
+        "uuid": identity.as_text(uuid),
+        "type": "domain",
+        "category": "Network activity",
+        "value": value,
+        "to_ids": True,
+        "comment": "",
+        "timestamp": str(timestamp),
+    }
+    return Planned(hash(value) % 10**9, uuid, b"print...", 0, timestamp, change, orjson.dumps(body | fields))
+
+
+def domains(count: int, **fields: object) -> list[Planned]:
+    """So many different domains."""
+    return [planned(f"host{number}.example", **fields) for number in range(count)]  # type: ignore[arg-type]
+
+
+def part(items: Sequence[Planned], ref: EventRef = REF) -> Slice[EventRef, Planned]:
+    """A slice of some items."""
+    return Slice(ref, items, sum(len(item.body) for item in items))
+
+
+@dataclass
+class Rig:
+    """A sink, and the server that it delivers to."""
+
+    sink: MispSink
+    client: MispClient
+    store: MispStore
+
+    def values(self, ref: EventRef = REF) -> list[str]:
+        """The values that an event holds."""
+        return sorted(attribute.value for attribute in self.store.attributes(ref.uuid))
+
+
+@asynccontextmanager
+async def rig(
+    *middlewares: Middleware,
+    store: MispStore | None = None,
+    server: MispSimulatorOptions | None = None,
+    **changes: object,
+) -> AsyncIterator[Rig]:
+    """Serve a MISP, and open a sink to it that waits for nothing."""
+    store = store or MispStore()
+    app = create_app(store, server, middlewares=middlewares)
+    async with TestServer(app) as served:
+        given: dict[str, object] = {"url": str(served.make_url("")), "key": SecretStr(DEFAULT_KEY), "chunk_size": 10}
+        options = MispOptions(**(given | changes))  # type: ignore[arg-type]
+        async with MispClient.connect(options) as client:
+            retry = RetryPolicy(attempts=4, backoff=0, backoff_max=0)
+            yield Rig(MispSink(client, options, EventOptions(), retry=retry), client, store)
+
+
+def fault(path: str, *answers: Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]) -> Middleware:
+    """Answer the first requests to a path in other ways than the server would."""
+    waiting = list(answers)
+
+    @web.middleware
+    async def meddle(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if path in request.path and waiting:
+            return await waiting.pop(0)(request, handler)
+        return await handler(request)
+
+    return meddle
+
+
+async def lose_answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Do what is asked, and hang up instead of answering."""
+    answer = await handler(request)
+    assert request.transport is not None
+    request.transport.abort()
+    return answer
+
+
+async def hang_up(request: web.Request, _handler: Handler) -> web.StreamResponse:
+    """Do nothing, and hang up."""
+    assert request.transport is not None
+    request.transport.abort()
+    return web.Response()
+
+
+def status(code: int, **headers: str) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    """Do nothing, and answer with a status, as a proxy in front does."""
+
+    async def answer(_request: web.Request, _handler: Handler) -> web.StreamResponse:
+        return web.Response(status=code, text="<html>", content_type="text/html", headers=headers)
+
+    return answer

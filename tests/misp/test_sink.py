@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import anyio
+import pytest
+from aiohttp import web
+from pydantic import SecretStr
+
+from tests.misp.conftest import (
+    NOW,
+    OTHER,
+    REF,
+    Handler,
+    Rig,
+    domains,
+    fault,
+    hang_up,
+    lose_answer,
+    part,
+    planned,
+    rig,
+    status,
+)
+from tqmisp.errors import MispRefused, MispUnavailable
+from tqmisp.misp.identity import as_text
+from tqmisp.model import Planned
+from tqmisp.pipeline.protocols import Outcome
+from tqmisp.simulators.misp import MispSimulatorOptions, MispStore, key_of
+
+
+def codes(outcome: Outcome[object, Planned]) -> dict[str, tuple[str, str]]:
+    """Kind and code of each refusal, by value."""
+    return {refusal.value: (refusal.kind, refusal.code) for _, refusal in outcome.refused}
+
+
+async def test_a_slice_arrives_in_its_event() -> None:
+    """Event and attributes are made as planned, in as many requests as there are chunks."""
+    items = domains(35)
+    async with rig() as here:
+        outcome = await here.sink.deliver(part(items))
+        assert outcome.stored == items
+        assert not outcome.refused
+        assert here.values() == sorted(f"host{number}.example" for number in range(35))
+        [event] = here.store.events()
+        assert (event.uuid, event.info, event.date, event.published) == (REF.uuid, REF.info, REF.date, False)
+        assert {attribute.timestamp for attribute in here.store.attributes(REF.uuid)} == {NOW}
+        assert here.client.counters.write_requests == 1 + 4
+
+
+async def test_requests_in_flight_are_bounded_over_all_slices() -> None:
+    """However many slices are delivered at once, no more chunks are on their way than allowed."""
+    flying, highest = 0, 0
+
+    @web.middleware
+    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal flying, highest
+        if "/events/edit" not in request.path:
+            return await handler(request)
+        flying += 1
+        highest = max(highest, flying)
+        await anyio.lowlevel.checkpoint()
+        try:
+            return await handler(request)
+        finally:
+            flying -= 1
+
+    items = domains(200)
+    async with rig(count, requests_in_flight=3) as here:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(here.sink.deliver, part(items[:100]))
+            tasks.start_soon(here.sink.deliver, part(items[100:], OTHER))
+        assert len(here.values()) == len(here.values(OTHER)) == 100
+    assert 1 < highest <= 3
+
+
+async def test_delivering_again_changes_nothing() -> None:
+    """A repetition with the same timestamps is stored once, and counts as stored."""
+    items = domains(15)
+    async with rig() as here:
+        await here.sink.deliver(part(items))
+        ids = {attribute.id for attribute in here.store.attributes(REF.uuid)}
+        outcome = await here.sink.deliver(part(items))
+        assert outcome.stored == items
+        assert {attribute.id for attribute in here.store.attributes(REF.uuid)} == ids
+
+
+async def test_an_update_is_taken_where_the_attribute_lives() -> None:
+    """A newer timestamp changes what is stored."""
+    async with rig() as here:
+        await here.sink.deliver(part(domains(3)))
+        newer = planned("host1.example", timestamp=NOW + 60, change="update", comment="changed", to_ids=False)
+        outcome = await here.sink.deliver(part([newer]))
+        assert outcome.stored == [newer]
+        [changed] = [each for each in here.store.attributes(REF.uuid) if each.value == "host1.example"]
+        assert (changed.comment, changed.to_ids, changed.timestamp) == ("changed", False, NOW + 60)
+
+
+async def test_one_bad_row_costs_no_other_and_keeps_the_servers_words() -> None:
+    """What MISP drops silently is found, and its reason is asked for."""
+    items = domains(25)
+    bad = [planned("bad1", type="ip-dst", value="999.1.1.1"), planned("bad2", type="nosuchtype", value="x")]
+    async with rig() as here:
+        outcome = await here.sink.deliver(part([*items[:12], *bad, *items[12:]]))
+        assert outcome.stored == items
+        assert codes(outcome) == {
+            "999.1.1.1": ("quarantined", "refused_by_misp"),
+            "x": ("quarantined", "refused_by_misp"),
+        }
+        assert {refusal.reason for _, refusal in outcome.refused} == {
+            "value: IP address has an invalid format.",
+            "type: Invalid type.",
+        }
+        assert len(here.values()) == 25
+
+
+async def test_a_value_that_makes_the_server_throw_stands_alone_in_the_end() -> None:
+    """The chunk is cut in half until only the guilty row is left; the others are delivered."""
+    items = domains(10)
+    poison = planned("poison.example", comment="smile \U0001f600")
+    async with rig() as here:
+        outcome = await here.sink.deliver(part([*items[:7], poison, *items[7:]]))
+        assert sorted(item.key for item in outcome.stored) == sorted(item.key for item in items)
+        assert codes(outcome) == {"poison.example": ("quarantined", "server_error")}
+        assert here.values() == sorted(f"host{number}.example" for number in range(10))
+
+
+async def test_a_request_that_is_too_large_is_cut_in_half() -> None:
+    """A web server that takes only small bodies gets small bodies."""
+    items = domains(30)
+    async with rig(server=MispSimulatorOptions(body_limit=1500), chunk_size=30) as here:
+        outcome = await here.sink.deliver(part(items))
+        assert sorted(item.key for item in outcome.stored) == sorted(item.key for item in items)
+        assert len(here.values()) == 30
+
+
+@pytest.mark.parametrize("path", ["/events/add", "/events/edit", "/attributes/restSearch", "/events/restSearch"])
+@pytest.mark.parametrize(
+    "answer",
+    [lose_answer, hang_up, status(500), status(502), status(503), status(504), status(429, **{"Retry-After": "0"})],
+    ids=["lost answer", "hang-up", "500", "502", "503", "504", "429"],
+)
+async def test_nothing_is_lost_or_doubled_when_a_request_fails(path: str, answer: object) -> None:
+    """Whatever happens to a request, once or twice, the same attributes are there in the end, each once."""
+    items = domains(25)
+    async with rig(fault(path, answer, answer)) as here:  # type: ignore[arg-type]
+        outcome = await here.sink.deliver(part(items))
+        assert sorted(item.key for item in outcome.stored) == sorted(item.key for item in items)
+        assert here.values() == sorted(f"host{number}.example" for number in range(25))
+        assert len(here.store.events()) == 1
+
+
+async def test_a_server_that_stays_away_ends_the_run_with_a_reason() -> None:
+    """After the last attempt the caller learns that MISP is in maintenance."""
+    async with rig() as here:
+        here.store.maintenance = True
+        with pytest.raises(MispUnavailable, match="maintenance"):
+            await here.sink.deliver(part(domains(3)))
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("x" * 40, r"Authentication failed.*Check \[misp\] key"), (key_of("Read Only"), "You do not have permission")],
+)
+async def test_a_key_that_will_not_do_ends_the_run_at_once(key: str, words: str) -> None:
+    """No request is repeated for a key that is wrong, or may not write; the key is not in the error."""
+    async with rig(key=SecretStr(key)) as here:
+        with pytest.raises(MispRefused, match=words) as caught:
+            await here.sink.deliver(part(domains(3)))
+        assert key not in str(caught.value)
+        assert here.client.counters.requests <= 2
+
+
+async def test_an_attribute_that_people_deleted_stays_deleted() -> None:
+    """The run says so, and leaves it alone."""
+    async with rig() as here:
+        await here.sink.deliver(part(domains(3)))
+        gone = domains(3)[1]
+        await here.client.write(f"/attributes/delete/{as_text(gone.uuid)}", b"")
+        again = [planned(f"host{number}.example", timestamp=NOW + 60, change="update") for number in range(3)]
+        outcome = await here.sink.deliver(part(again))
+        assert codes(outcome) == {"host1.example": ("filtered", "deleted_in_misp")}
+        assert here.values() == ["host0.example", "host2.example"]
+
+
+async def test_an_event_that_people_deleted_stays_deleted() -> None:
+    """What was bound for it is filtered, each with the reason."""
+    store = MispStore()
+    async with rig(store=store) as here:
+        await here.sink.deliver(part(domains(3)))
+        await here.client.write(f"/events/delete/{REF.uuid}", b"", method="DELETE")
+    async with rig(store=store) as here:
+        outcome = await here.sink.deliver(part(domains(2)))
+        assert set(codes(outcome).values()) == {("filtered", "event_blocked")}
+        assert here.store.events() == []
+
+
+async def test_an_attribute_of_an_older_delivery_is_found_and_brought_up_to_date() -> None:
+    """What another event of ours holds is not lost to the uniqueness of UUIDs: it is updated there."""
+    async with rig() as here:
+        await here.sink.deliver(part(domains(2), OTHER))
+        newer = [planned(f"host{number}.example", timestamp=NOW + 9, comment="new") for number in range(3)]
+        outcome = await here.sink.deliver(part(newer))
+        assert outcome.stored == newer[2:]
+        assert [(item, ref.uuid) for item, ref in outcome.elsewhere] == [(item, OTHER.uuid) for item in newer[:2]]
+        assert {attribute.comment for attribute in here.store.attributes(OTHER.uuid)} == {"new"}
+
+
+async def test_a_twin_in_the_same_event_is_named() -> None:
+    """A value that only MISP takes for one that it has is refused with that reason."""
+    async with rig() as here:
+        one = planned("one", type="url", value="http://a.example/PaTh")
+        two = planned("two", type="url", value="http://a.example/path")
+        await here.sink.deliver(part([one]))
+        outcome = await here.sink.deliver(part([two]))
+        assert codes(outcome) == {"http://a.example/path": ("quarantined", "similar_value")}
+
+
+async def test_an_event_of_somebody_else_is_not_taken_for_ours() -> None:
+    """A UUID that MISP knows and we cannot see is an error, not a success."""
+    store = MispStore()
+    admin = key_of("admin")
+    async with rig(store=store, key=SecretStr(admin)) as here:
+        await here.sink.deliver(part(domains(1)))
+    async with rig(store=store) as here:
+        with pytest.raises(MispRefused, match="already exists"):
+            await here.sink.deliver(part(domains(1)))
+
+
+async def test_looking_tells_what_an_event_holds() -> None:
+    """Timestamps by UUID, of this event only."""
+
+    async def looked(here: Rig) -> dict[bytes, int]:
+        return await here.sink.look(REF, [item.uuid for item in domains(5)])
+
+    async with rig() as here:
+        await here.sink.deliver(part(domains(2)))
+        await here.sink.deliver(part(domains(5)[3:], OTHER))
+        assert await looked(here) == {item.uuid: NOW for item in domains(2)}
