@@ -83,8 +83,11 @@ def _load(kind: type[S], path: Path | None, env: Mapping[str, str] | None, overr
     if not reading.problems:
         settings = kind(**sections, warnings=tuple(reading.warnings))
         if isinstance(settings, Settings):
-            reading.problems += [f"{reading.place(dotted)} {text}." for dotted, text in conflicts(settings)]
+            reading.look_for_conflicts(settings)
     if reading.problems:
+        if path is None:
+            places = " nor ".join(str(place) for place in default_places())
+            reading.problems.insert(0, f"There is no configuration file: neither {places} exists.")
         raise ConfigError("\n".join(reading.problems))
     return settings
 
@@ -130,14 +133,23 @@ class _Reading:
                 self.warnings += [warning for mention in mentions if (warning := _exposure(mention))]
         return kind(**values) if len(self.problems) == before else None
 
+    def look_for_conflicts(self, settings: Settings) -> None:
+        """Find values that do not go together, or that the mapping does not know."""
+        self.problems += [f"{self.place(dotted)} {text}." for dotted, text in conflicts(settings)]
+        try:
+            settings.mapping.check()
+        except ConfigError as error:
+            file = next((f"{layer.file}: " for layer in self.layers if layer.file), "")
+            self.problems += [file + line for line in str(error).splitlines()]
+
     def place(self, dotted: str) -> str:
         """Name where a setting is written, or else where it could be."""
         section, key = dotted.split(".")
         mentions = list(self._mentions(section, key))
         if mentions:
             return mentions[-1].place
-        file = next((layer.file for layer in self.layers if layer.file), default_places()[0])
-        return f"{file}: {dotted} (or {variable(dotted)})"
+        file = next((f"{layer.file}: " for layer in self.layers if layer.file), "")
+        return f"{file}{dotted} (or {variable(dotted)} in the environment)"
 
     def _mentions(self, section: str, key: str) -> Iterator[Written]:
         """Every mention of a setting, the one that counts last."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import platformdirs
-from pydantic import SecretStr
 
 from tqmisp.misp.options import EventOptions, MispOptions
 from tqmisp.misp.policy import MappingPolicy
@@ -71,7 +71,7 @@ class ConnectorOptions:
     """The connector whose settings name MISP's address, its key and the score threshold."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class LocalSettings:
     """What can be known without any server."""
 
@@ -80,8 +80,18 @@ class LocalSettings:
     warnings: tuple[str, ...] = field(default=(), compare=False)
     """What is not wrong but should be known, a sentence each."""
 
+    def secrets(self) -> Iterator[str]:
+        """Yield every value that must never be shown."""
+        yield from _passwords(self.state.path)
 
-@dataclass(frozen=True, kw_only=True)
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{each.name}={getattr(self, each.name)!r}" for each in fields(self))
+        for secret in self.secrets():
+            shown = shown.replace(secret, MASK)
+        return f"{type(self).__name__}({shown})"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Settings(LocalSettings):
     """Everything that an export needs to know."""
 
@@ -96,26 +106,23 @@ class Settings(LocalSettings):
 
     def secrets(self) -> Iterator[str]:
         """Yield every value that must never be shown."""
-        for section in (self.threatq, self.misp):
-            for each in fields(section):
-                value = getattr(section, each.name)
-                if isinstance(value, SecretStr):
-                    yield value.get_secret_value()
-        for url in (self.threatq.url, self.threatq.proxy, self.misp.url, self.misp.proxy, self.state.path):
-            if url and (password := _password(url)):
-                yield password
-                yield unquote(password)
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{each.name}={getattr(self, each.name)!r}" for each in fields(self))
-        for secret in self.secrets():
-            shown = shown.replace(secret, MASK)
-        return f"{type(self).__name__}({shown})"
+        yield from super().secrets()
+        for secret in (self.threatq.password, self.threatq.client_secret, self.misp.key):
+            if secret is not None:
+                yield secret.get_secret_value()
+        if self.threatq.client_secret is not None:  # the form in which HTTP Basic carries it
+            pair = f"{self.threatq.client_id}:{self.threatq.client_secret.get_secret_value()}"
+            yield base64.b64encode(pair.encode()).decode()
+        for url in (self.threatq.url, self.threatq.proxy, self.misp.url, self.misp.proxy):
+            yield from _passwords(url)
 
 
-def _password(url: str) -> str | None:
-    """The password in a URL, as it stands there."""
+def _passwords(url: str | None) -> Iterator[str]:
+    """The password in a URL, as it stands there and as it is meant."""
     try:
-        return urlsplit(url).password
+        password = urlsplit(url or "").password
     except ValueError:
-        return None
+        return
+    if password:
+        yield password
+        yield unquote(password)

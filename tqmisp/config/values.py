@@ -58,8 +58,12 @@ class Written:
             return self._secret(env)
         try:
             value = self._typed(kind)
-        except (ValidationError, ValueError):
-            raise Mistake(self._sentence(rule.expected if rule else words(kind))) from None  # it would show the value
+        except ValidationError as error:  # "from None": its text would show the value
+            within = error.errors(include_url=False, include_input=False)[0]
+            if isinstance(self.value, dict) and within["loc"]:
+                path = ".".join(str(step) for step in within["loc"])
+                raise Mistake(f"has a mistake at {path}: {within['msg'].lower()}") from None
+            raise Mistake(self._sentence(rule.expected if rule else words(kind))) from None
         if rule and value is not None and not rule.holds(value):
             raise Mistake(self._sentence(rule.expected))
         if self.dotted in _PATHS and "://" not in value:
@@ -70,8 +74,8 @@ class Written:
         """A value in a file has a type of its own, which must fit; a variable is text, read as what is needed."""
         if self.layer.kind == "file":
             return _adapter(kind).validate_json(json.dumps(self.value), strict=True)
-        if self.layer.kind == "environment" and get_origin(kind) in {tuple, list, dict}:
-            if self.value.lstrip()[:1] in {"[", "{"}:
+        if self.layer.kind == "environment" and get_origin(kind) in {tuple, Mapping}:
+            if get_origin(kind) is Mapping or self.value.startswith("["):
                 return _adapter(kind).validate_json(self.value)
             return _adapter(kind).validate_python([part.strip() for part in self.value.split(",")])
         return _adapter(kind).validate_python(self.value)

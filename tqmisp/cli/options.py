@@ -1,0 +1,154 @@
+"""The options of the commands, each said once.
+
+An option that is also a setting has the name that ``tqmisp.config.layers.SHORT`` gives it, which makes it a variable of
+the environment, too; the others name their variable here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+SELECTION = "Selection"
+EVENTS = "Events in MISP"
+SANDBOX = "Sandbox"
+COMMON = "Common options"
+
+
+def _option(flag: str, text: str, panel: str, *more: str, metavar: str | None = None, **rest: Any) -> Any:  # noqa: ANN401  as typer.Option
+    return typer.Option(
+        flag, *more, help=text, rich_help_panel=panel, metavar=metavar, show_default=False, show_envvar=False, **rest
+    )
+
+
+Config = Annotated[
+    Path | None,
+    _option(
+        "--config",
+        "Settings; by default ./tqmisp.toml, or tqmisp/tqmisp.toml in the user's configuration folder.",
+        COMMON,
+        metavar="FILE",
+        envvar="TQMISP_CONFIG",
+    ),
+]
+State = Annotated[
+    str | None,
+    _option("--state", "Where the journal is kept: a folder, or the URL of a database.", COMMON, metavar="PLACE"),
+]
+Json = Annotated[bool | None, _option("--json", "Print the result as one JSON document.", COMMON)]
+Verbose = Annotated[
+    int,
+    _option("--verbose", "Log more: -v information, -vv everything of ours.", COMMON, "-v", metavar="", count=True),
+]
+LogFile = Annotated[str | None, _option("--log-file", "Log to the end of this file.", COMMON, metavar="FILE")]
+LogFormat = Annotated[str | None, _option("--log-format", "How log lines look.", COMMON, metavar="text|json")]
+Progress = Annotated[bool | None, _option("--progress/--no-progress", "Show on stderr how far the work is.", COMMON)]
+
+Sandbox = Annotated[
+    bool,
+    _option(
+        "--sandbox", "Export between simulated servers, which are started for it.", SANDBOX, envvar="TQMISP_SANDBOX"
+    ),
+]
+Indicators = Annotated[
+    int | None,
+    _option("--indicators", "Generate so many indicators.", SANDBOX, metavar="N", min=1, envvar="TQMISP_INDICATORS"),
+]
+Seed = Annotated[
+    int | None,
+    _option("--seed", "Generate others of them.", SANDBOX, metavar="N", envvar="TQMISP_SEED"),
+]
+Corpus = Annotated[
+    Path | None,
+    _option(
+        "--corpus",
+        "Serve the indicators of this file: a JSON object a line, may be packed by gzip.",
+        SANDBOX,
+        metavar="FILE",
+        envvar="TQMISP_CORPUS",
+    ),
+]
+ReadyFile = Annotated[
+    Path | None,
+    _option(
+        "--ready-file",
+        "Write the line that says where the servers are to this file, too.",
+        SANDBOX,
+        metavar="FILE",
+        envvar="TQMISP_READY_FILE",
+    ),
+]
+SandboxState = Annotated[
+    Path | None,
+    _option(
+        "--state", "Keep what was sent in this folder; otherwise it is gone at the end.", SANDBOX, metavar="FOLDER"
+    ),
+]
+
+Full = Annotated[
+    bool | None, _option("--full", "Read everything, not only what has changed since the last run.", SELECTION)
+]
+ScoreThreshold = Annotated[
+    float | None, _option("--score-threshold", "Only a score of at least this, 0 to 10.", SELECTION, metavar="SCORE")
+]
+Status = Annotated[
+    list[str] | None,
+    _option("--status", "Only with this status; repeat it for several. [default: Active]", SELECTION, metavar="NAME"),
+]
+Type = Annotated[
+    list[str] | None, _option("--type", "Only of this type, such as FQDN; repeat it.", SELECTION, metavar="NAME")
+]
+ExcludeType = Annotated[
+    list[str] | None, _option("--exclude-type", "Not of this type; repeat it.", SELECTION, metavar="NAME")
+]
+Tag = Annotated[list[str] | None, _option("--tag", "Only with this tag; repeat it.", SELECTION, metavar="NAME")]
+Source = Annotated[
+    list[str] | None, _option("--source", "Only from this source; repeat it.", SELECTION, metavar="NAME")
+]
+Collection = Annotated[
+    str | None, _option("--collection", "Only from this data collection of ThreatQ.", SELECTION, metavar="NAME")
+]
+Since = Annotated[str | None, _option("--since", "Only touched at or after this, UTC.", SELECTION, metavar="MOMENT")]
+Until = Annotated[str | None, _option("--until", "Only touched before this, UTC.", SELECTION, metavar="MOMENT")]
+
+Publish = Annotated[bool | None, _option("--publish/--no-publish", "Publish the events as the last step.", EVENTS)]
+SliceSize = Annotated[
+    int | None, _option("--slice-size", "Attributes an event at most, up to 25,000.", EVENTS, metavar="N")
+]
+Distribution = Annotated[
+    int | None,
+    _option(
+        "--distribution",
+        "0 own organisation, 1 this community, 2 connected ones, 3 all, 4 a sharing group.",
+        EVENTS,
+        metavar="0-4",
+    ),
+]
+SharingGroupId = Annotated[
+    int | None, _option("--sharing-group-id", "The sharing group of distribution 4.", EVENTS, metavar="ID")
+]
+EventTag = Annotated[
+    list[str] | None, _option("--event-tag", "Put this tag on each event; repeat it.", EVENTS, metavar="TAG")
+]
+MaxRejects = Annotated[
+    int | None,
+    _option("--max-rejects", "Exit with 5 when more are rejected or quarantined.", EVENTS, metavar="N"),
+]
+
+RunsLimit = Annotated[
+    int,
+    typer.Option("--runs", help="How many runs to show.", metavar="N", min=1, envvar="TQMISP_RUNS", show_envvar=False),
+]
+Samples = Annotated[
+    int,
+    typer.Option(
+        "--samples",
+        help="How many indicators to show for each reason.",
+        metavar="N",
+        min=0,
+        envvar="TQMISP_SAMPLES",
+        show_envvar=False,
+    ),
+]

@@ -1,0 +1,154 @@
+"""Results for people: receipts and histories as text of 80 columns, every foreign word escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tqmisp.observe.receipt import EventLine, Receipt, TargetReceipt
+from tqmisp.observe.terminal import escape, safe
+
+_TALLIES = ("created", "updated", "unchanged", "merged", "retired")
+_REFUSALS = ("rejected", "filtered", "quarantined")
+_CODE_WIDTH = 44
+_WAITS = {"threatq": "ThreatQ", "mapping": "mapping", "misp": "MISP", "backoff": "back-off"}
+
+
+def receipt(result: Receipt) -> RenderableType:
+    """A receipt with one table for each target."""
+    parts: list[RenderableType] = [_heading(result)]
+    for target in result.targets:
+        parts += ["", _balance(target), _verdict(target)]
+        if target.events:
+            parts += ["", _events(target.events)]
+        parts += ["", _effort(target)]
+    if result.stopped_by:
+        parts += ["", Text(f"Stopped early by {result.stopped_by}; the next run goes on from here.", style="yellow")]
+    return Group(*parts)
+
+
+def _heading(result: Receipt) -> Text:
+    read = max((target.read for target in result.targets), default=0)
+    rate = f", {read / result.seconds:,.0f} indicators/s" if result.seconds else ""
+    return Text.assemble(
+        ("Run ", "bold"),
+        safe(result.run_id),
+        f"\nbegan {escape(result.started_at)}, took {result.seconds:,.1f} s{rate}",
+    )
+
+
+def _balance(target: TargetReceipt) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    table.add_column(min_width=_CODE_WIDTH)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_row(safe(f"Target {target.name}", "bold"), Text("indicators", style="dim"))
+    table.add_row("read", f"{target.read:,}")
+    for name in _TALLIES:
+        table.add_row(f"  {name}", f"{getattr(target, name):,}")
+    for name in _REFUSALS:
+        codes: Mapping[str, int] = getattr(target, name)
+        table.add_row(f"  {name}", f"{sum(codes.values()):,}")
+        _add_codes(table, codes)
+    if target.rescued:
+        table.add_row("mended on the way", f"{sum(target.rescued.values()):,}")
+        _add_codes(table, target.rescued)
+    return table
+
+
+def _add_codes(table: Table, codes: Mapping[str, int]) -> None:
+    for code, count in sorted(codes.items(), key=lambda item: (-item[1], item[0])):
+        table.add_row(safe(f"    {code}", "dim", limit=_CODE_WIDTH), Text(f"{count:,}", style="dim"))
+
+
+def _verdict(target: TargetReceipt) -> Text:
+    if target.balanced:
+        return Text(f"Balanced: {target.accounted():,} of {target.read:,} indicators accounted for.", style="green")
+    text = Text(f"NOT BALANCED: {target.accounted():,} of {target.read:,} indicators accounted for.", style="bold red")
+    for sentence in target.imbalance:
+        text.append("\n  ").append_text(safe(sentence))
+    return text
+
+
+def _events(events: list[EventLine]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("Event", justify="right")
+    table.add_column("Title and UUID", ratio=1)
+    table.add_column("Attributes", justify="right")
+    table.add_column("Published")
+    for event in events:
+        number = "?" if event.id is None else str(event.id)
+        title = safe(event.info, limit=200).append("\n").append_text(safe(event.uuid, "dim"))
+        table.add_row(number, title, f"{event.attributes:,}", "yes" if event.published else "no")
+    return table
+
+
+def _effort(target: TargetReceipt) -> Text:
+    waits = ", ".join(
+        f"{escape(_WAITS.get(name, name))} {seconds:,.1f} s" for name, seconds in target.seconds_waiting_for.items()
+    )
+    text = (
+        f"{target.requests:,} requests to MISP, {target.write_requests:,} of them to write; {target.retries:,} retries."
+    )
+    return Text(f"{text}\nTime went to: {waits}." if waits else text)
+
+
+def status(document: Mapping[str, Any]) -> RenderableType:
+    """What the journal knows, from the plain data of ``status --json``."""
+    parts: list[RenderableType] = [Text.assemble(("Journal ", "bold"), safe(document["state"]))]
+    if not document["runs"]:
+        return Group(*parts, Text("No run has been recorded here."))
+    parts += ["", _runs(document["runs"])]
+    for target in document["targets"]:
+        parts += ["", *_target(target)]
+    return Group(*parts)
+
+
+def _runs(runs: Iterable[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for name in ("Run began, UTC", "Target", "Outcome"):
+        table.add_column(name, no_wrap=name != "Target")
+    for name in ("read", "created", "updated", "refused"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in runs:
+        outcome = "NOT BALANCED" if run["balanced"] is False else run["outcome"]
+        numbers = ("" if run[name] is None else f"{run[name]:,}" for name in ("read", "created", "updated", "refused"))
+        began = escape(run["started_at"])[:16].replace("T", " ")
+        table.add_row(began, safe(run["target"], limit=20), safe(outcome), *numbers)
+    return table
+
+
+def _target(target: Mapping[str, Any]) -> Iterator[RenderableType]:
+    yield Text.assemble(("Target ", "bold"), safe(target["name"]), " at ", safe(target["url"]))
+    holder = target["lock"]
+    yield Text.assemble("At work now: ", safe(holder)) if holder else Text("Nobody is at work.")
+    if target["open_slices"]:
+        yield Text(f"{target['open_slices']:,} slices were promised and not confirmed; the next run looks after them.")
+    if target["events"]:
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+        table.add_column("Event")
+        table.add_column("Attributes", justify="right")
+        for event in target["events"]:
+            title = safe(event["info"], limit=200).append("\n").append_text(safe(event["uuid"], "dim"))
+            table.add_row(title, f"{event['attributes']:,}")
+        yield from ("", table)
+    if target["refused"]:
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+        table.add_column("Not in MISP, and why", ratio=1)
+        table.add_column("indicators", justify="right")
+        for refused in target["refused"]:
+            table.add_row(safe(f"{refused['kind']}: {refused['code']}"), f"{refused['count']:,}")
+            for sample in refused["samples"]:
+                what = safe(f"  {sample['id']} {sample['type']} ", "dim")
+                table.add_row(what.append_text(safe(sample["value"], limit=48)), "")
+        yield from ("", table)
+
+
+def without_password(url: str) -> str:
+    """The URL of a database as it may be shown."""
+    before, at, after = url.rpartition("@")
+    scheme, _, rest = before.partition("://")
+    return f"{scheme}://{rest.partition(':')[0]}@{after}" if at else url

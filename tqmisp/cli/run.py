@@ -1,0 +1,170 @@
+"""``tqmisp run``: the main job."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import typer
+from rich.console import Console
+
+from tqmisp.cli import common, options, render
+from tqmisp.config import Settings
+from tqmisp.config.layers import variable
+from tqmisp.errors import Interrupted
+from tqmisp.export import Export
+from tqmisp.observe.progress import show
+from tqmisp.observe.receipt import Receipt
+from tqmisp.pipeline.groups import first_error
+from tqmisp.pipeline.stop import Stop, watch_signals
+from tqmisp.simulators.sandbox import GENERATED, SandboxOptions, launch
+
+_OF_SERVERS = {
+    "url",
+    "client_id",
+    "email",
+    "password",
+    "client_secret",
+    "key",
+    "verify_tls",
+    "ca_file",
+    "proxy",
+    "name",
+}
+"""Settings that say which servers are meant; a sandbox has its own."""
+
+
+def run(
+    ctx: typer.Context,
+    *,
+    full: options.Full = None,
+    score_threshold: options.ScoreThreshold = None,
+    status: options.Status = None,
+    type: options.Type = None,  # noqa: A002  the word of the field
+    exclude_type: options.ExcludeType = None,
+    tag: options.Tag = None,
+    source: options.Source = None,
+    collection: options.Collection = None,
+    since: options.Since = None,
+    until: options.Until = None,
+    publish: options.Publish = None,
+    slice_size: options.SliceSize = None,
+    distribution: options.Distribution = None,
+    sharing_group_id: options.SharingGroupId = None,
+    event_tag: options.EventTag = None,
+    max_rejects: options.MaxRejects = None,
+    sandbox: options.Sandbox = False,
+    indicators: options.Indicators = None,
+    corpus: options.Corpus = None,
+    config: options.Config = None,
+    state: options.State = None,
+    json: options.Json = None,
+    verbose: options.Verbose = 0,
+    log_file: options.LogFile = None,
+    log_format: options.LogFormat = None,
+    progress: options.Progress = None,
+) -> None:
+    r"""Export indicators from ThreatQ to MISP, and account for each of them.
+
+    \b
+    Examples:
+      tqmisp run                                  as the configuration says
+      tqmisp run --score-threshold 7 --type FQDN  less of it
+      tqmisp run --full                           look at everything again
+      tqmisp run --sandbox --indicators 60000     try it without any server
+
+    \b
+    Exit codes:
+      0  done and balanced
+      1  unexpected error
+      2  usage or configuration
+      3  ThreatQ unreachable, or it refused us
+      4  MISP unreachable, or it refused us
+      5  done, with more rejects than --max-rejects
+      6  not balanced
+      7  another run is at work
+      130, 143  stopped by Ctrl-C or SIGTERM; the next run goes on
+
+    Every option can be set as a variable of the environment, such as
+    TQMISP_SCORE_THRESHOLD for --score-threshold; lists are separated by commas.
+    """
+    given = dict(locals())
+    if not sandbox and (indicators is not None or corpus is not None):
+        raise typer.BadParameter("--indicators and --corpus go with --sandbox.")
+    if indicators is not None and corpus is not None:
+        raise typer.BadParameter("--indicators and --corpus exclude one another.")
+    origin = ctx.get_parameter_source("config")
+    if sandbox and config is not None and origin is not None and origin.name == "COMMANDLINE":
+        raise typer.BadParameter("--sandbox brings its own servers; leave --config out.")
+    if sandbox:
+        folder = Path(state or tempfile.mkdtemp(prefix="tqmisp-"))
+        simulated = SandboxOptions(indicators=indicators or GENERATED, corpus=corpus, state=folder / "sandbox")
+        given |= {"state": str(folder), "misp.name": "sandbox"}  # a name of its own in whatever journal it meets
+        common.say(f"Sandbox and journal are kept in {folder}; --state {folder} goes on from there.")
+        settings, receipt = common.run_async(partial(_in_sandbox, simulated, given))
+    else:
+        settings = common.settings(config, given)
+        receipt = common.run_async(partial(_on_servers, settings))
+    if settings.output.json:
+        common.print_json(receipt.as_json())
+    else:
+        common.print_result(render.receipt(receipt))
+    raise typer.Exit(common.exit_code(receipt, settings.run.max_rejects))
+
+
+async def _on_servers(settings: Settings) -> Receipt:
+    stop = Stop()
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(watch_signals, stop)
+        receipt = await _export(settings, stop)
+        tasks.cancel_scope.cancel()
+    return receipt
+
+
+async def _in_sandbox(simulated: SandboxOptions, given: Mapping[str, Any]) -> tuple[Settings, Receipt]:
+    stop = Stop()
+    async with anyio.create_task_group() as tasks, AsyncExitStack() as stack:
+        await tasks.start(watch_signals, stop)
+        with anyio.CancelScope() as starting, stop.attach(drain=starting.cancel, abort=starting.cancel):
+            endpoints = await stack.enter_async_context(launch(simulated))
+        if starting.cancelled_caught:
+            raise _interrupted(Interrupted("Stopped before the sandbox was ready."), stop)
+        settings = common.settings(Path(endpoints.config), given, _without_servers(os.environ))
+        receipt = await _export(settings, stop)
+        tasks.cancel_scope.cancel()
+    return settings, receipt
+
+
+async def _export(settings: Settings, stop: Stop) -> Receipt:
+    """Run one export while showing how far it is."""
+    console = Console(file=sys.stderr, highlight=False)
+    wanted = settings.output.progress and (console.is_terminal or not settings.output.json)
+    try:
+        async with Export.open(settings, stop=stop) as export, anyio.create_task_group() as tasks:
+            if wanted:
+                tasks.start_soon(show, export.progress, console, name="show progress")
+            receipt = await export.run()
+            tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        error = first_error(group)
+        raise (_interrupted(error, stop) if isinstance(error, Interrupted) else error) from None
+    return receipt
+
+
+def _interrupted(error: Interrupted, stop: Stop) -> Interrupted:
+    """The error with the exit code of the signal that was the cause."""
+    error.exit_code = common.stopped_code(stop.reason)
+    return error
+
+
+def _without_servers(env: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what is meant for real servers: a sandbox must not reach them, nor their journal."""
+    theirs = {variable(f"{section}.{key}") for section in ("threatq", "misp") for key in _OF_SERVERS}
+    return {name: value for name, value in env.items() if name not in theirs | {"TQMISP_STATE", variable("state.path")}}

@@ -1,0 +1,114 @@
+"""``tqmisp status``: what the journal knows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tqmisp.cli import common, options, render
+from tqmisp.config import LocalSettings
+from tqmisp.journal.store import Journal, RunRecord
+
+
+def status(
+    *,
+    runs: options.RunsLimit = 10,
+    samples: options.Samples = 3,
+    config: options.Config = None,
+    state: options.State = None,
+    json: options.Json = None,
+    verbose: options.Verbose = 0,
+    log_file: options.LogFile = None,
+    log_format: options.LogFormat = None,
+    progress: options.Progress = None,
+) -> None:
+    r"""Show past runs, events, what was refused and why, and who is at work.
+
+    It asks no server.
+
+    \b
+    Examples:
+      tqmisp status
+      tqmisp status --state ./state --samples 10
+      tqmisp status --json
+    """
+    settings = common.local_settings(config, dict(locals()))
+    document = common.run_async(lambda: gather(settings, runs=runs, samples=samples))
+    if settings.output.json:
+        common.print_json(document)
+    else:
+        common.print_result(render.status(document))
+
+
+async def gather(settings: LocalSettings, *, runs: int, samples: int) -> dict[str, Any]:
+    """Collect what the journal knows, as plain data; an absent journal is an empty one, and is not made."""
+    place = settings.state.place
+    shown = str(place) if isinstance(place, Path) else render.without_password(place)
+    if isinstance(place, Path) and not (place / "journal.sqlite").exists():
+        return {"state": shown, "runs": [], "targets": []}
+    async with Journal.open(place) as journal:
+        return {
+            "state": shown,
+            "runs": [_run(record) for record in await journal.runs(runs)],
+            "targets": [
+                await _target(journal, number, name, url, samples) for number, name, url in await journal.targets()
+            ],
+        }
+
+
+async def _target(journal: Journal, number: int, name: str, url: str, samples: int) -> dict[str, Any]:
+    counts = await journal.refusal_counts(number)
+    refused: list[dict[str, Any]] = []
+    for (kind, code), count in sorted(counts.items(), key=lambda item: (item[0][0], -item[1])):
+        rows = await journal.refusals(number, code=code, limit=samples) if samples else []
+        refused.append(
+            {
+                "kind": kind,
+                "code": code,
+                "count": count,
+                "samples": [
+                    {
+                        "id": row.indicator_id,
+                        "type": row.label,
+                        "value": row.value.encode(errors="backslashreplace").decode(),  # JSON holds no lone surrogate
+                        "reason": row.reason,
+                    }
+                    for row in rows
+                    if row.kind == kind
+                ],
+            }
+        )
+    return {
+        "name": name,
+        "url": url,
+        "lock": await journal.holder(number),
+        "open_slices": await journal.open_slices(number),
+        "events": [event._asdict() for event in await journal.events(number)],
+        "refused": refused,
+    }
+
+
+def _run(record: RunRecord) -> dict[str, Any]:
+    receipt = orjson.loads(record.receipt) if record.receipt else None
+    target = next((each for each in (receipt or {}).get("targets", []) if each["name"] == record.target), None)
+    return {
+        "run_id": record.run_id,
+        "target": record.target,
+        "started_at": _moment(record.started_at),
+        "ended_at": _moment(record.ended_at) if record.ended_at is not None else None,
+        "outcome": record.outcome,
+        "balanced": target["balanced"] if target else None,
+        "read": target["read"] if target else None,
+        "created": target["created"] if target else None,
+        "updated": target["updated"] if target else None,
+        "refused": sum(sum(target[kind].values()) for kind in ("rejected", "filtered", "quarantined"))
+        if target
+        else None,
+    }
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

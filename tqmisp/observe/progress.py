@@ -1,0 +1,137 @@
+"""How far a run is, for a person who waits: a live picture on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+import anyio
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tqmisp.pipeline.progress import Progress
+
+LIVE_SECONDS = 0.25
+"""Between two pictures on a terminal."""
+LINE_SECONDS = 5.0
+"""Between two lines elsewhere."""
+WINDOW_SECONDS = 10.0
+"""Over which a rate is taken."""
+
+
+class View:
+    """The counters of a run, with rates and the time that is left."""
+
+    def __init__(self, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
+        self.progress = progress
+        self._clock = clock
+        self._samples: deque[tuple[float, int, int, int]] = deque()
+
+    def sample(self) -> None:
+        """Take note of the counters; rates compare what was noted within the last ten seconds."""
+        now = self._clock()
+        self._samples.append((now, self.progress.read, self._written(), self._dealt_with()))
+        while now - self._samples[0][0] > WINDOW_SECONDS and len(self._samples) > 2:
+            self._samples.popleft()
+
+    def _written(self) -> int:
+        return self.progress.stored + self.progress.sent
+
+    def _dealt_with(self) -> int:
+        return self.progress.refused + self.progress.settled + self._written()
+
+    def _rate(self, column: int) -> float:
+        if len(self._samples) < 2:
+            return 0.0
+        first, last = self._samples[0], self._samples[-1]
+        return (last[column] - first[column]) / (last[0] - first[0]) if last[0] > first[0] else 0.0
+
+    def seconds_left(self) -> float | None:
+        """An estimate; None as long as there is nothing to base it on."""
+        rate = self._rate(3)
+        if self.progress.total is None or rate <= 0:
+            return None
+        return max(0, self.progress.total - self._dealt_with()) / rate
+
+    def line(self) -> str:
+        """All of it in one line."""
+        progress = self.progress
+        total = f" of {progress.total:,}" if progress.total is not None else ""
+        parts = [
+            f"{progress.phase}: {progress.read:,}{total} read ({self._rate(1):,.0f}/s)",
+            f"{self._written():,} sent to MISP ({self._rate(2):,.0f}/s)",
+        ]
+        parts += [f"{count:,} {name}" for count, name in self._rest() if count]
+        left = self.seconds_left()
+        if left is not None:
+            parts.append(f"{_duration(left)} left")
+        return ", ".join(parts)
+
+    def _rest(self) -> list[tuple[int, str]]:
+        progress = self.progress
+        return [
+            (progress.settled, "unchanged or merged"),
+            (progress.refused, "refused"),
+            (progress.retries, "retries"),
+        ]
+
+    def picture(self) -> RenderableType:
+        """All of it for a terminal; fits into 80 columns."""
+        progress = self.progress
+        left = self.seconds_left()
+        top = Table.grid(padding=(0, 1), expand=True)
+        top.add_column(width=11)
+        top.add_column(ratio=1)
+        top.add_column(justify="right", no_wrap=True)
+        total = progress.total
+        bar = ProgressBar(total, min(self._dealt_with(), total or 0), pulse=total is None)
+        ahead = f"{_duration(left)} left" if left is not None else _duration(progress.seconds())
+        top.add_row(Text(progress.phase, style="bold"), bar, ahead)
+
+        below = Table.grid(padding=(0, 2))
+        below.add_column(width=11)
+        below.add_column(justify="right", min_width=17)
+        below.add_column(justify="right", min_width=10)
+        below.add_column()
+        of = f" of {total:,}" if total is not None else ""
+        flow = f"{progress.slices_in_flight} slices in flight, {progress.slices_waiting} waiting"
+        below.add_row(
+            "ThreatQ", f"{progress.read:,}{of} read", f"{self._rate(1):,.0f}/s", f"{progress.pages_queued} pages queued"
+        )
+        below.add_row("MISP", f"{self._written():,} sent", f"{self._rate(2):,.0f}/s", flow)
+        rest = ", ".join(f"{count:,} {name}" for count, name in self._rest())
+        grid = Table.grid(expand=True)
+        grid.add_row(top)
+        grid.add_row(below)
+        grid.add_row(Text(f"{'':13}{rest}", style="dim"))
+        return grid
+
+
+async def show(progress: Progress, console: Console) -> None:
+    """Show the counters until cancelled.
+
+    On a terminal the picture is redrawn in place and goes away at the end. Elsewhere a line is written now and then.
+    """
+    view = View(progress)
+    if not console.is_terminal:
+        while True:
+            view.sample()
+            await anyio.sleep(LINE_SECONDS)
+            view.sample()
+            console.print(Text(view.line()), soft_wrap=True)
+    # stdout belongs to the result, so only stderr passes through the picture
+    with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
+        while True:
+            view.sample()
+            live.update(view.picture(), refresh=True)
+            await anyio.sleep(LIVE_SECONDS)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
