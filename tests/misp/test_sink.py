@@ -22,12 +22,12 @@ from tests.misp.conftest import (
 )
 from tqmisp.errors import MispRefused, MispUnavailable
 from tqmisp.misp.identity import as_text
-from tqmisp.model import Planned
+from tqmisp.model import EventRef, Planned
 from tqmisp.pipeline.protocols import Outcome
 from tqmisp.simulators.misp import MispSimulatorOptions, MispStore, key_of
 
 
-def codes(outcome: Outcome[object, Planned]) -> dict[str, tuple[str, str]]:
+def codes(outcome: Outcome[EventRef, Planned]) -> dict[str, tuple[str, str]]:
     """Kind and code of each refusal, by value."""
     return {refusal.value: (refusal.kind, refusal.code) for _, refusal in outcome.refused}
 
