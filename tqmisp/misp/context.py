@@ -129,7 +129,12 @@ def _moment(text: str | None) -> str | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        if moment.tzinfo is not None:
+            moment = moment.astimezone(UTC).replace(tzinfo=None)
     except (ValueError, OverflowError):
         return None
-    return moment.isoformat(timespec="microseconds") if moment.year >= 1970 else None
+    if moment.year < 1970:
+        return None
+    if len(text) == 19 and text[4] == text[7] == "-" and text[10] == " ":  # the usual form, without the detour
+        return f"{text[:10]}T{text[11:]}.000000+00:00"
+    return f"{moment.isoformat(timespec='microseconds')}+00:00"

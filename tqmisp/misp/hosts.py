@@ -108,12 +108,24 @@ def _address(value: str) -> str:
 
 
 def ip_port(value: str) -> str:
-    """``address|port``, also from ``address:port`` and ``[address]:port``."""
-    address, separator, port = value.partition("|")
-    if not separator:
-        address, separator, port = value.rpartition(":")
-        address = address[1:-1] if address[:1] == "[" and address[-1:] == "]" else address
+    """``address|port``, also from ``address:port``, ``[address]:port``, ``address#port`` and the like."""
+    address, bar, port = value.partition("|")
+    if not bar:
+        address, port = _address_and_port(value)
     return f"{_address(address)}|{_port(port)}"
+
+
+def _address_and_port(value: str) -> tuple[str, str]:
+    address, _, port = value.rpartition(":")
+    if ":" not in address or not address.strip("[]"):
+        return address, port
+    if address[0] == "[" and address[-1] == "]":
+        return address[1:-1], port
+    for separator in (".", " port ", "p", "#"):
+        if separator in value:
+            address, _, port = value.partition(separator)
+            return address, port
+    return address, port
 
 
 def _port(port: str) -> str:

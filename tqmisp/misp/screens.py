@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -24,6 +25,9 @@ WORDS = frozenset(
     }
 )
 """MISP types whose values are words that may be too short to mean anything."""
+
+_PUBLIC = re.compile(r"(?!(?:0|10|100|127|169|172|192|198|203|22[4-9]|2[345][0-9])\.)[0-9.]+(?:\|[0-9]+)?")
+"""Most public IPv4 addresses, found faster than by the module that knows all."""
 
 Test = Callable[[str, str], bool]
 """Whether a screen finds a value of a MISP type."""
@@ -75,6 +79,8 @@ def is_private(kind: str, value: str) -> bool:
         if not value[-1:].isdigit() and ":" not in value:
             return False
     elif not kind.startswith("ip-"):
+        return False
+    if _PUBLIC.fullmatch(value):
         return False
     try:
         network = ipaddress.ip_network(value.partition("|")[0], strict=False)
