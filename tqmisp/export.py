@@ -6,7 +6,6 @@ The only module that knows ThreatQ, MISP and the journal at once.
 from __future__ import annotations
 
 import hashlib
-import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,7 +18,7 @@ import orjson
 import structlog
 
 from tqmisp.config import Settings
-from tqmisp.errors import Interrupted, TqmispError
+from tqmisp.errors import Interrupted
 from tqmisp.journal.ledger import Ledger
 from tqmisp.journal.store import Journal
 from tqmisp.misp import identity
