@@ -169,7 +169,7 @@ class Export:
         selection = settings.selection
         if mark is not None:
             selection = replace(selection, since=max(filter(None, (selection.since, _before(mark)))))
-        source = ThreatQSource(self._threatq, selection)
+        source = ThreatQSource(self._threatq, selection, on_total=self._on_total)
         await run_pipeline(
             source,
             mapper,
@@ -238,6 +238,10 @@ class Export:
             "backoff": round(waiting.backoff, 3),
         }
         return line
+
+    def _on_total(self, indicators: int) -> None:
+        self.progress.total = indicators
+        self._listener.on_selected(indicators)
 
     def _on_retry(self, attempt: int, error: Exception, wait: float) -> None:
         self.progress.retries += 1

@@ -21,7 +21,6 @@ def test_a_listener_hears_only_what_it_asks_for() -> None:
 def test_silence_is_a_listener() -> None:
     """The default takes every call."""
     listener: Listener = Silent()
-    listener.on_threatq_ready()
     listener.on_misp_ready()
-    listener.on_event_creating("ThreatQ Export 2026-11-24")
+    listener.on_event_created(1)
     assert isinstance(listener, Silent)

@@ -16,7 +16,7 @@ import orjson
 import structlog
 from rich.console import Console, RenderableType
 
-from tqmisp.config import LocalSettings, load, load_local
+from tqmisp.config import LocalSettings, load, load_part
 from tqmisp.config.layers import SHORT
 from tqmisp.config.settings import Settings
 from tqmisp.errors import ConfigError, Interrupted, MispError, ThreatQError, TqmispError, Transient
@@ -50,7 +50,7 @@ def local_settings(
     config: Path | None, given: Mapping[str, Any], env: Mapping[str, str] | None = None
 ) -> LocalSettings:
     """Load what needs no server and start logging."""
-    loaded = load_local(config, env=env, overrides=overrides(given))
+    loaded = load_part(LocalSettings, config, env=env, overrides=overrides(given))
     start_logging(loaded)
     return loaded
 

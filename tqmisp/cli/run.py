@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -13,16 +12,12 @@ from typing import Any
 
 import anyio
 import typer
-from rich.console import Console
 
-from tqmisp.cli import common, options, render
+from tqmisp.cli import common, job, options, render
 from tqmisp.config import Settings
 from tqmisp.config.layers import variable
 from tqmisp.errors import Interrupted
-from tqmisp.export import Export
-from tqmisp.observe.progress import show
 from tqmisp.observe.receipt import Receipt
-from tqmisp.pipeline.groups import first_error
 from tqmisp.pipeline.stop import Stop, watch_signals
 from tqmisp.simulators.sandbox import GENERATED, SandboxOptions, launch
 
@@ -111,21 +106,12 @@ def run(
         settings, receipt = common.run_async(partial(_in_sandbox, simulated, given))
     else:
         settings = common.settings(config, given)
-        receipt = common.run_async(partial(_on_servers, settings))
+        receipt = common.run_async(partial(job.export_until_signal, settings))
     if settings.output.json:
         common.print_json(receipt.as_json())
     else:
         common.print_result(render.receipt(receipt))
     raise typer.Exit(common.exit_code(receipt, settings.run.max_rejects))
-
-
-async def _on_servers(settings: Settings) -> Receipt:
-    stop = Stop()
-    async with anyio.create_task_group() as tasks:
-        await tasks.start(watch_signals, stop)
-        receipt = await _export(settings, stop)
-        tasks.cancel_scope.cancel()
-    return receipt
 
 
 async def _in_sandbox(simulated: SandboxOptions, given: Mapping[str, Any]) -> tuple[Settings, Receipt]:
@@ -135,33 +121,11 @@ async def _in_sandbox(simulated: SandboxOptions, given: Mapping[str, Any]) -> tu
         with anyio.CancelScope() as starting, stop.attach(drain=starting.cancel, abort=starting.cancel):
             endpoints = await stack.enter_async_context(launch(simulated))
         if starting.cancelled_caught:
-            raise _interrupted(Interrupted("Stopped before the sandbox was ready."), stop)
+            raise job.with_exit_code(Interrupted("Stopped before the sandbox was ready."), stop)
         settings = common.settings(Path(endpoints.config), given, _without_servers(os.environ))
-        receipt = await _export(settings, stop)
+        receipt = await job.export(settings, stop)
         tasks.cancel_scope.cancel()
     return settings, receipt
-
-
-async def _export(settings: Settings, stop: Stop) -> Receipt:
-    """Run one export while showing how far it is."""
-    console = Console(file=sys.stderr, highlight=False)
-    wanted = settings.output.progress and (console.is_terminal or not settings.output.json)
-    try:
-        async with Export.open(settings, stop=stop) as export, anyio.create_task_group() as tasks:
-            if wanted:
-                tasks.start_soon(show, export.progress, console, name="show progress")
-            receipt = await export.run()
-            tasks.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        error = first_error(group)
-        raise (_interrupted(error, stop) if isinstance(error, Interrupted) else error) from None
-    return receipt
-
-
-def _interrupted(error: Interrupted, stop: Stop) -> Interrupted:
-    """The error with the exit code of the signal that was the cause."""
-    error.exit_code = common.stopped_code(stop.reason)
-    return error
 
 
 def _without_servers(env: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Settings: a file, the environment and the command line become the option objects that the pieces take."""
 
-from tqmisp.config.load import default_places, load, load_local
+from tqmisp.config.load import default_places, load, load_part
 from tqmisp.config.settings import (
     ConnectorOptions,
     LocalSettings,
@@ -8,6 +8,7 @@ from tqmisp.config.settings import (
     RunOptions,
     Settings,
     StateOptions,
+    ThreatQSettings,
 )
 
 __all__ = [
@@ -17,7 +18,8 @@ __all__ = [
     "RunOptions",
     "Settings",
     "StateOptions",
+    "ThreatQSettings",
     "default_places",
     "load",
-    "load_local",
+    "load_part",
 ]

@@ -123,17 +123,21 @@ def read_environment(env: Mapping[str, str]) -> Layer:
     return Layer("environment", values, names)
 
 
-def read_overrides(overrides: Mapping[str, Any]) -> Layer:
-    """Take values given by short name or dotted key; None and an empty list mean that nothing was given."""
+def read_overrides(overrides: Mapping[str, Any], names: Mapping[str, str]) -> Layer:
+    """Take values given by short name or dotted key; None and an empty list mean that nothing was given.
+
+    A short name is called an option in errors, a dotted key as ``names`` say.
+    """
     values: Values = {}
-    names: dict[str, str] = {}
+    called: dict[str, str] = dict(names)
     for name, value in overrides.items():
         if value is None or value == []:
             continue
         dotted = SHORT.get(name, name)
         _put(values, dotted, value)
-        names[dotted] = "--" + name.replace("_", "-") if name in SHORT else name
-    return Layer("command line", values, names)
+        if name in SHORT:
+            called[dotted] = "--" + name.replace("_", "-")
+    return Layer("command line", values, called)
 
 
 def _put(values: Values, dotted: str, value: Any) -> None:  # noqa: ANN401  whatever was given

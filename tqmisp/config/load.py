@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -33,6 +33,7 @@ def load(
     *,
     env: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Settings:
     """Read all settings.
 
@@ -42,54 +43,54 @@ def load(
     Args:
         path: a TOML file; by default the first of :func:`default_places` that exists, if any.
         env: environment variables; by default those of the process.
-        overrides: values by short name (``score_threshold``) or dotted key (``misp.url``); None means not given.
+        overrides: values by short name (``score_threshold``) or dotted key (``misp.url``); None means not given. A
+            secret that is a ``SecretStr`` is taken as it is, never as a reference.
+        names: what an error calls an override, by dotted key.
 
     Raises:
         ConfigError: something is unknown, missing, of the wrong kind or out of range. The text has a line for each
             finding, which names the place, the key, what was found and what was expected, but never a secret.
     """
-    return _load(Settings, path, env, overrides)
+    return load_part(Settings, path, env=env, overrides=overrides, names=names)
 
 
-def load_local(
+def load_part(
+    kind: type[S],
     path: Path | None = None,
     *,
     env: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
-) -> LocalSettings:
-    """Read what can be known without any server; arguments and errors as for :func:`load`.
+    names: Mapping[str, str] | None = None,
+) -> S:
+    """Read those sections that ``kind`` has; arguments and errors as for :func:`load`.
 
-    A configuration that names no server is good enough for this.
+    The others may be incomplete, but not misspelt.
     """
-    return _load(LocalSettings, path, env, overrides)
+    env = os.environ if env is None else env
+    if path is None:
+        path = next((place for place in default_places() if place.is_file()), None)
+    layers = [read_file(path)] if path else []
+    layers += [read_environment(env), read_overrides(overrides or {}, names or {})]
+    reading = _Reading(layers, env)
+    for layer in layers:
+        reading.look_for_strangers(layer)
+    sections = {name: reading.section(name, options) for name, options in section_kinds(kind).items()}
+    settings: S | None = None
+    if not reading.problems:
+        settings = kind(**sections, warnings=tuple(reading.warnings))
+        reading.look_for_conflicts(settings)
+    if settings is None or reading.problems:
+        if path is None:
+            places = " nor ".join(str(place) for place in default_places())
+            reading.problems.insert(0, f"There is no configuration file: neither {places} exists.")
+        raise ConfigError("\n".join(reading.problems))
+    return replace(settings, warnings=tuple(reading.warnings))
 
 
 def section_kinds(kind: type[LocalSettings]) -> dict[str, type]:
     """The option objects of the sections, by the name of the section."""
     hints = get_type_hints(kind)
     return {each.name: hints[each.name] for each in fields(kind) if each.name != "warnings"}
-
-
-def _load(kind: type[S], path: Path | None, env: Mapping[str, str] | None, overrides: Mapping[str, Any] | None) -> S:
-    env = os.environ if env is None else env
-    if path is None:
-        path = next((place for place in default_places() if place.is_file()), None)
-    layers = [read_file(path)] if path else []
-    layers += [read_environment(env), read_overrides(overrides or {})]
-    reading = _Reading(layers, env)
-    for layer in layers:
-        reading.look_for_strangers(layer)
-    sections = {name: reading.section(name, options) for name, options in section_kinds(kind).items()}
-    if not reading.problems:
-        settings = kind(**sections, warnings=tuple(reading.warnings))
-        if isinstance(settings, Settings):
-            reading.look_for_conflicts(settings)
-    if reading.problems:
-        if path is None:
-            places = " nor ".join(str(place) for place in default_places())
-            reading.problems.insert(0, f"There is no configuration file: neither {places} exists.")
-        raise ConfigError("\n".join(reading.problems))
-    return settings
 
 
 class _Reading:
@@ -133,14 +134,22 @@ class _Reading:
                 self.warnings += [warning for mention in mentions if (warning := _exposure(mention))]
         return kind(**values) if len(self.problems) == before else None
 
-    def look_for_conflicts(self, settings: Settings) -> None:
-        """Find values that do not go together, or that the mapping does not know."""
+    def look_for_conflicts(self, settings: LocalSettings) -> None:
+        """Find values that do not go together, that the mapping does not know, or that give safety away."""
         self.problems += [f"{self.place(dotted)} {text}." for dotted, text in conflicts(settings)]
-        try:
-            settings.mapping.check()
-        except ConfigError as error:
-            file = next((f"{layer.file}: " for layer in self.layers if layer.file), "")
-            self.problems += [file + line for line in str(error).splitlines()]
+        if isinstance(settings, Settings):
+            try:
+                settings.mapping.check()
+            except ConfigError as error:
+                file = next((f"{layer.file}: " for layer in self.layers if layer.file), "")
+                self.problems += [file + line for line in str(error).splitlines()]
+        for section in ("threatq", "misp"):
+            options = getattr(settings, section, None)
+            if options is not None and not options.verify_tls:
+                dotted = f"{section}.verify_tls"
+                self.warnings.append(
+                    f"{self.place(dotted)} is false: whoever is in between can read the key and the data."
+                )
 
     def place(self, dotted: str) -> str:
         """Name where a setting is written, or else where it could be."""

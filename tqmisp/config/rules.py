@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from tqmisp.config.settings import Settings
+from tqmisp.config.settings import LocalSettings, Settings, ThreatQSettings
+from tqmisp.misp.options import EventOptions
+from tqmisp.threatq.options import Selection, ThreatQOptions
 
 
 class Rule(NamedTuple):
@@ -111,26 +113,40 @@ RULES: Mapping[str, Rule] = {
 """By dotted key. An optional value is looked at only when there is one, a list not at all."""
 
 
-def conflicts(settings: Settings) -> Iterator[tuple[str, str]]:
+def conflicts(settings: LocalSettings) -> Iterator[tuple[str, str]]:
     """Yield dotted key and sentence for each pair of values that do not go together."""
-    threatq, selection, events = settings.threatq, settings.selection, settings.events
-    if threatq.client_secret is None:
-        if threatq.email is None and threatq.password is None:
-            yield (
-                "threatq.client_secret",
-                "is missing; expected it for a private client, or threatq.email and threatq.password for a user",
-            )
-        elif threatq.email is None:
-            yield "threatq.email", "is missing; expected it beside threatq.password"
-        elif threatq.password is None:
-            yield "threatq.password", "is missing; expected it beside threatq.email"
-    if events.distribution == 4 and events.sharing_group_id is None:
+    if isinstance(settings, ThreatQSettings):
+        yield from _login(settings.threatq)
+    if isinstance(settings, Settings):
+        yield from _events(settings.events)
+        yield from _selection(settings.selection)
+
+
+def _login(options: ThreatQOptions) -> Iterator[tuple[str, str]]:
+    if options.client_secret is not None:
+        return
+    if options.email is None and options.password is None:
+        yield (
+            "threatq.client_secret",
+            "is missing; expected it for a private client, or threatq.email and threatq.password for a user",
+        )
+    elif options.email is None:
+        yield "threatq.email", "is missing; expected it beside threatq.password"
+    elif options.password is None:
+        yield "threatq.password", "is missing; expected it beside threatq.email"
+
+
+def _events(options: EventOptions) -> Iterator[tuple[str, str]]:
+    if options.distribution == 4 and options.sharing_group_id is None:
         yield (
             "events.sharing_group_id",
             "is missing; expected the id of the sharing group, since events.distribution is 4",
         )
-    if selection.since and selection.until and selection.since >= selection.until:
-        yield "selection.until", f"is {selection.until}; expected a moment after selection.since, {selection.since}"
-    both = sorted(set(selection.types) & set(selection.exclude_types))
+
+
+def _selection(options: Selection) -> Iterator[tuple[str, str]]:
+    if options.since and options.until and options.since >= options.until:
+        yield "selection.until", f"is {options.until}; expected a moment after selection.since, {options.since}"
+    both = sorted(set(options.types) & set(options.exclude_types))
     if both:
-        yield "selection.exclude_types", f"names {both[0]}, which selection.types asks for"
+        yield "selection.exclude_types", f"names {both[0]!r}, which selection.types asks for"

@@ -92,28 +92,42 @@ class LocalSettings:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Settings(LocalSettings):
-    """Everything that an export needs to know."""
+class ThreatQSettings(LocalSettings):
+    """What is needed to reach ThreatQ, as before its user interface has been asked for the rest."""
 
     threatq: ThreatQOptions
+    connector: ConnectorOptions = field(default_factory=ConnectorOptions)
+
+    def secrets(self) -> Iterator[str]:
+        """Yield every value that must never be shown."""
+        yield from super().secrets()
+        options = self.threatq
+        if options.password is not None:
+            yield options.password.get_secret_value()
+        if options.client_secret is not None:
+            secret = options.client_secret.get_secret_value()
+            yield secret
+            yield base64.b64encode(f"{options.client_id}:{secret}".encode()).decode()  # as HTTP Basic carries it
+        for url in (options.url, options.proxy):
+            yield from _passwords(url)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Settings(ThreatQSettings):
+    """Everything that an export needs to know."""
+
     misp: MispOptions
     selection: Selection = field(default_factory=Selection)
     events: EventOptions = field(default_factory=EventOptions)
     mapping: MappingPolicy = field(default_factory=MappingPolicy)
     pipeline: Limits = field(default_factory=Limits)
     run: RunOptions = field(default_factory=RunOptions)
-    connector: ConnectorOptions = field(default_factory=ConnectorOptions)
 
     def secrets(self) -> Iterator[str]:
         """Yield every value that must never be shown."""
         yield from super().secrets()
-        for secret in (self.threatq.password, self.threatq.client_secret, self.misp.key):
-            if secret is not None:
-                yield secret.get_secret_value()
-        if self.threatq.client_secret is not None:  # the form in which HTTP Basic carries it
-            pair = f"{self.threatq.client_id}:{self.threatq.client_secret.get_secret_value()}"
-            yield base64.b64encode(pair.encode()).decode()
-        for url in (self.threatq.url, self.threatq.proxy, self.misp.url, self.misp.proxy):
+        yield self.misp.key.get_secret_value()
+        for url in (self.misp.url, self.misp.proxy):
             yield from _passwords(url)
 
 

@@ -90,8 +90,10 @@ class Written:
 
     def _secret(self, env: Mapping[str, str]) -> SecretStr:
         """The secret itself, or from where it refers to."""
+        if isinstance(self.value, SecretStr):
+            return self.value
         expected = words(SecretStr)
-        value = self.value.get_secret_value() if isinstance(self.value, SecretStr) else self.value
+        value = self.value
         if not isinstance(value, str):
             raise Mistake(f"is not text; expected {expected}")
         if value.startswith("env:"):

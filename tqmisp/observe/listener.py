@@ -10,17 +10,11 @@ class Listener:
     most a few for each event, and must neither block nor raise.
     """
 
-    def on_threatq_ready(self) -> None:
-        """ThreatQ has let us in."""
-
     def on_misp_ready(self) -> None:
         """MISP has let us in."""
 
     def on_selected(self, indicators: int) -> None:
         """ThreatQ has said how many indicators the selection has."""
-
-    def on_event_creating(self, info: str) -> None:
-        """An event with the title ``info`` is about to be made."""
 
     def on_event_created(self, number: int | None) -> None:
         """MISP has made the event and given it this number; None where it did not say."""

@@ -8,7 +8,7 @@ import logging.handlers
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -62,6 +62,7 @@ def configure(
     form: Format = "text",
     file: Path | None = None,
     stream: Literal["stderr", "stdout"] = "stderr",
+    ours: Sequence[str] = ("tqmisp",),
 ) -> None:
     """Send all logs of this process to one place.
 
@@ -70,6 +71,7 @@ def configure(
         form: how a line looks.
         file: append to this file, which is made for its owner only; it may be rotated by others.
         stream: where else.
+        ours: the loggers that ``verbose`` means.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -107,7 +109,8 @@ def configure(
     _installed.append(handler)
     root.addHandler(handler)
     root.setLevel(logging.DEBUG if verbose > 2 else logging.WARNING)
-    logging.getLogger("tqmisp").setLevel({0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG))
+    for name in ours:
+        logging.getLogger(name).setLevel({0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG))
     logging.captureWarnings(capture=True)
 
 
@@ -177,6 +180,7 @@ def _traceback(event: EventDict) -> str:
 def _classic(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     moment = event.pop("timestamp").astimezone().strftime("%Y-%m-%d %H:%M:%S")
     level, name = event.pop("level").upper(), event.pop("logger")
+    event.pop("run", None)  # in 2018 a line ended with its text
     traceback, text = _traceback(event), escape(str(event.pop("event")))
     return f"{moment} - {name} {level}: {text}{_pairs(event)}{traceback}"
 

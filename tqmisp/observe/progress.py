@@ -39,7 +39,8 @@ class View:
             self._samples.popleft()
 
     def _written(self) -> int:
-        return self.progress.stored + self.progress.sent
+        """What has been sent; what is found stored after a repetition counts once."""
+        return max(self.progress.stored, min(self.progress.sent, self.progress.admitted))
 
     def _dealt_with(self) -> int:
         return self.progress.refused + self.progress.settled + self._written()

@@ -1,0 +1,157 @@
+"""The first run of ``tq-misp-export``: it asks how to reach ThreatQ, tries it, and keeps the answers."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pydantic import SecretStr
+
+from tqmisp.cli import common
+from tqmisp.config import ThreatQSettings, load_part
+from tqmisp.errors import ConfigError
+from tqmisp.observe import logs
+from tqmisp.threatq import connectors
+from tqmisp.threatq.client import ThreatQClient
+
+FILE = "tq-misp-export.toml"
+CONNECTOR_NAME = "MISP Export"
+
+HOST, NAME, CLIENT, EMAIL = "ThreatQ Host", "Connector Name", "Client ID", "E-Mail Address"
+"""The questions, as the 2018 connector put them."""
+
+log = structlog.get_logger("tqMispExport.tq_driver")
+
+_TEMPLATE = """\
+# Written by the first run of tq-misp-export; `tqmisp run --config {name}` reads it, too.
+# docs/configuration.md shows everything that can stand here.
+
+[threatq]
+url = {url}
+client_id = {client_id}
+email = {email}
+password = {password}
+verify_tls = {verify_tls}
+{ca_file}
+[connector]
+name = {connector}
+
+# The settings of the connector in ThreatQ's user interface count more than these.
+[misp]
+# url = "https://misp.example"
+# key = "the authentication key"
+
+[selection]
+# score_threshold = 0
+
+[state]
+path = "state"
+"""
+
+
+def configure(file: Path) -> None:
+    """Ask, log in once, and write the file for its owner only.
+
+    Raises:
+        ConfigError: an answer is missing or cannot be used, or the file cannot be written.
+        ThreatQError: ThreatQ cannot be reached, or refused the login; nothing is written.
+    """
+    answers: dict[str, Any] = {
+        "threatq.url": _ask(HOST),
+        "connector.name": _ask(NAME, CONNECTOR_NAME),
+        "threatq.client_id": _ask(CLIENT),
+        "threatq.email": _ask(EMAIL),
+        "threatq.password": SecretStr(_ask_hidden("Password")),
+    }
+    names = {
+        "threatq.url": HOST,
+        "connector.name": NAME,
+        "threatq.client_id": CLIENT,
+        "threatq.email": EMAIL,
+    }
+    settings = load_part(ThreatQSettings, Path(os.devnull), overrides=answers, names=names)
+    logs.register(settings.secrets())
+    found = common.run_async(partial(_has_connector, settings))
+    _write(file, settings)
+    sys.stdout.write("Connector configured. Set information in UI.\n")
+    sys.stdout.flush()
+    log.info("Further configuration is required in the UI.")
+    if not found:
+        log.warning(
+            "ThreatQ has no connector %r; set MISP's url and key in the section [misp] of %s.",
+            settings.connector.name,
+            file,
+        )
+
+
+async def _has_connector(settings: ThreatQSettings) -> bool:
+    async with ThreatQClient.connect(settings.threatq) as client:
+        try:
+            return await connectors.read(client, settings.connector.name) is not None
+        except ValueError:  # it has a Score Threshold that is no number, which the next run will tell
+            return True
+
+
+def _ask(question: str, default: str | None = None) -> str:
+    """Ask on the terminal until there is an answer; without one, an empty answer that has no default is an error."""
+    while True:
+        sys.stdout.write(f"{question}: ")
+        sys.stdout.flush()
+        answer = _line().strip() or default
+        if answer:
+            return answer
+        if not sys.stdin.isatty():
+            raise ConfigError(f"{question} is empty; expected some text.")
+
+
+def _ask_hidden(question: str) -> str:
+    if not sys.stdin.isatty():
+        return _ask(question)
+    while True:
+        answer = getpass.getpass(f"{question}: ")
+        if answer:
+            return answer
+
+
+def _line() -> str:
+    line = sys.stdin.readline()
+    if not line:
+        sys.stdout.write("\n")
+        raise ConfigError(
+            "There is no configuration yet, and nobody to ask: standard input ended. "
+            "Run tq-misp-export once on a terminal, in the same folder or with the same -c."
+        )
+    return line
+
+
+def _write(file: Path, settings: ThreatQSettings) -> None:
+    options = settings.threatq
+    password = options.password.get_secret_value() if options.password else ""
+    text = _TEMPLATE.format(
+        name=FILE,
+        url=_quoted(options.url),
+        client_id=_quoted(options.client_id),
+        email=_quoted(options.email or ""),
+        password=_quoted(password),
+        verify_tls=str(options.verify_tls).lower(),
+        ca_file=f"ca_file = {_quoted(options.ca_file)}\n" if options.ca_file else "",
+        connector=_quoted(settings.connector.name),
+    )
+    draft = file.with_name(f".{file.name}.new")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+            out.write(text)
+        draft.replace(file)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error.strerror}.") from error
+
+
+def _quoted(text: str) -> str:
+    """A string of TOML: as one of JSON, but for the delete character."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
