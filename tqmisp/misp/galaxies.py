@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -41,11 +42,6 @@ Lookup = Callable[[str], str | None]
 """From a name to the tag of its cluster."""
 
 
-def nothing(_: str) -> str | None:
-    """Know no cluster."""
-    return None
-
-
 def lookup(galaxies: tuple[str, ...], own: Mapping[str, str]) -> Lookup:
     """Make a look-up of names, blind to case, to everything but letters and digits, and to "Group" at the end.
 
@@ -55,6 +51,12 @@ def lookup(galaxies: tuple[str, ...], own: Mapping[str, str]) -> Lookup:
 
     The name of a cluster counts more than a synonym; a synonym that two clusters of a galaxy share says nothing.
     """
+    known = _table(galaxies) | {_key(name): tag for name, tag in own.items()}
+    return lambda name: known.get(_key(name))
+
+
+@cache
+def _table(galaxies: tuple[str, ...]) -> dict[str, str]:
     names: dict[str, str] = {}
     synonyms: dict[str, str] = {}
     for galaxy in galaxies:
@@ -65,8 +67,7 @@ def lookup(galaxies: tuple[str, ...], own: Mapping[str, str]) -> Lookup:
             for other in others:
                 if shared[other] == 1:
                     synonyms.setdefault(other, tag)
-    known = synonyms | names | {_key(name): tag for name, tag in own.items()}
-    return lambda name: known.get(_key(name))
+    return synonyms | names
 
 
 def _clusters(galaxy: str) -> Iterator[tuple[str, str, frozenset[str]]]:

@@ -7,7 +7,7 @@ import re
 
 _MARKUP = re.compile(r"<[^<>]{0,1000}>")
 _BLANKS = re.compile(r"\s+")
-_FORBIDDEN = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
 
