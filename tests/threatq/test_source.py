@@ -50,6 +50,8 @@ async def test_the_default_selection_reads_what_is_active(serve: Serve) -> None:
     assert not codes
     assert source.total == len(indicators)
     assert source.missing == 0
+    assert source.not_selected == {"Expired": 494, "Indirect": 103, "Review": 179, "Whitelisted": 191}
+    assert source.total + sum(source.not_selected.values()) == len(library) == 12_000
     assert source.watermark == max(each.touched_at for each in indicators if each.touched_at)
     assert any(each.sources and each.sources[0].tlp == "CLEAR" for each in indicators)
     assert any(each.malware for each in indicators)

@@ -53,6 +53,8 @@ class ThreatQSource:
     Attributes:
         total: how many rows the server counted; None before :meth:`shards`.
         missing: rows that the server announced and did not give.
+        not_selected: how many indicators the selection leaves where they are, by status; ``other`` are those that
+            other parts of it leave. Empty before :meth:`shards`, and for a selection by time.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class ThreatQSource:
     ) -> None:
         self.total: int | None = None
         self.missing = 0
+        self.not_selected: dict[str, int] = {}
         self._client = client
         self._selection = selection
         self._on_total = on_total
@@ -81,6 +84,7 @@ class ThreatQSource:
         self.total = await self._count(self._bounds)
         now = time.time() + (self._client.server_clock or 0.0)
         self._began = windows.text(datetime.fromtimestamp(now, UTC))
+        await self._count_the_rest(self.total)
         if self._on_total is not None:
             self._on_total(self.total)
         if self.total == 0:
@@ -111,6 +115,7 @@ class ThreatQSource:
             "selection": asdict(self._selection),
             "total": self.total,
             "missing": self.missing,
+            "not_selected": self.not_selected,
             "requests": self._client.requests,
             "retries": self._client.retries,
         }
@@ -189,6 +194,27 @@ class ThreatQSource:
 
     async def _count(self, window: windows.Window) -> int:
         answer = await self._ask(window, {"limit": "1", "sort": "id", "offset": "0"})
+        total = answer.data.get("total") if isinstance(answer.data, dict) else None
+        return total if isinstance(total, int) else 0
+
+    async def _count_the_rest(self, total: int) -> None:
+        """How many indicators ThreatQ holds beside those that are selected, so that nobody looks for them in MISP."""
+        if self._plan.path == LISTING or self._bounds != (None, None):
+            return
+        everything = await self._count_all(Selection(statuses=()))
+        wanted = {name.casefold() for name in self._selection.statuses}
+        for status in self._plan.lookups.statuses.values():
+            if wanted and status.casefold() not in wanted and everything > total:
+                count = await self._count_all(Selection(statuses=(status,)))
+                if count:
+                    self.not_selected[status] = count
+        other = everything - total - sum(self.not_selected.values())
+        if other > 0:
+            self.not_selected["other"] = other
+
+    async def _count_all(self, selection: Selection) -> int:
+        asked = query.body(selection, fields=("id",) if self._plan.fields == query.FIELDS else self._plan.fields)
+        answer = await self._client.query(QUERY, {"limit": "1", "sort": "id", "offset": "0"}, asked)
         total = answer.data.get("total") if isinstance(answer.data, dict) else None
         return total if isinstance(total, int) else 0
 
