@@ -125,7 +125,7 @@ class _Table:
         if "|" not in kind:
             return self._finds(kind, value)
         kinds = kind, *kind.split("|")
-        return any(self._finds(each, part) for part in value.split("|") for each in kinds)
+        return any(self._finds(each, part) for part in value.split("|", 1) for each in kinds)
 
     def _finds(self, kind: str, value: str) -> bool:
         if kind in self.texts.get(value, ()):
