@@ -236,6 +236,7 @@ class Export:
         line.seconds_waiting_for = {
             "threatq": round(waiting.source, 3),
             "mapping": round(waiting.mapping, 3),
+            "journal": round(waiting.journal, 3),
             "misp": round(waiting.sink, 3),
             "backoff": round(waiting.backoff, 3),
         }
@@ -244,10 +245,6 @@ class Export:
     def _on_total(self, indicators: int) -> None:
         self.progress.total = indicators
         self._listener.on_selected(indicators)
-
-    def _on_total(self, total: int) -> None:
-        self.progress.total = total
-        self._listener.on_selected(total)
 
     def _on_retry(self, attempt: int, error: Exception, wait: float) -> None:
         self.progress.retries += 1

@@ -45,7 +45,7 @@ class TargetReceipt:
     write_requests: int = 0
     retries: int = 0
     seconds_waiting_for: dict[str, float] = field(default_factory=dict)
-    """Keys ``threatq``, ``mapping``, ``misp``, ``backoff``."""
+    """Keys ``threatq``, ``mapping``, ``journal``, ``misp`` and ``backoff``; the stages work at the same time."""
 
     def accounted(self) -> int:
         """The indicators whose fate is known."""

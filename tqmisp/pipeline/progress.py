@@ -12,6 +12,7 @@ class Waiting:
 
     source: float = 0.0
     mapping: float = 0.0
+    journal: float = 0.0
     sink: float = 0.0
     backoff: float = 0.0
 

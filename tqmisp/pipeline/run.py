@@ -168,7 +168,9 @@ class _Pipeline(Generic[D, U, V]):
         progress = self.progress
         with mapped, slices:
             async for page, result in mapped:
+                began = time.monotonic()
                 groups = await self.journal.admit(page, result)
+                progress.waiting.journal += time.monotonic() - began
                 self.budget.give(page.size)
                 progress.read += len(page.items) + len(page.refusals)
                 progress.refused += len(page.refusals) + len(result.refusals)
