@@ -26,15 +26,15 @@ def measure(indicators: int) -> dict[str, Any]:
         sandbox = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603
         try:
             config = json.loads(sandbox.stdout.readline() if sandbox.stdout else b"{}")["config"]
-            runs = [_run(config, Path(folder) / "state") for _ in range(2)]
+            runs = [_run(config, Path(folder) / "state", "--full") for _ in range(2)]
         finally:
             sandbox.terminate()
             sandbox.wait()
     return {"indicators": indicators, "first": runs[0], "second": runs[1]}
 
 
-def _run(config: str, state: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tqmisp", "run", "--config", config, "--state", str(state), "--json"]
+def _run(config: str, state: Path, *options: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tqmisp", "run", "--config", config, "--state", str(state), "--json", *options]
     began = time.perf_counter()
     with tempfile.TemporaryFile() as out:
         process = subprocess.Popen([*command, "--no-progress"], stdout=out)  # noqa: S603
