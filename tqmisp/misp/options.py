@@ -18,9 +18,11 @@ class MispOptions:
     name: str = "misp"
     """What the receipt and the journal call this target."""
     verify_tls: bool = True
+    """False takes any certificate, also that of somebody in between."""
     ca_file: str | None = None
     """A file with the certificates to trust, in PEM form."""
     proxy: str | None = None
+    """The address of an HTTP proxy."""
     connect_timeout: float = 15.0
     """Seconds."""
     read_timeout: float = 300.0

@@ -18,13 +18,19 @@ class ThreatQOptions:
     url: str
     """``https://threatq.example``; a bare host is taken as https."""
     client_id: str
+    """Of the instance, or of a private OAuth client."""
     email: str | None = None
+    """Of the user, for the password grant."""
     password: SecretStr | None = None
+    """Of the user, for the password grant."""
     client_secret: SecretStr | None = None
+    """Of a private OAuth client, for the client-credentials grant."""
     verify_tls: bool = True
+    """False takes any certificate, also that of somebody in between."""
     ca_file: str | None = None
     """A file with the certificates to trust, in PEM form."""
     proxy: str | None = None
+    """The address of an HTTP proxy."""
     connect_timeout: float = 15.0
     """Seconds."""
     read_timeout: float = 300.0
@@ -46,12 +52,17 @@ class Selection:
     """Which indicators to export; an empty tuple means no restriction."""
 
     statuses: tuple[str, ...] = ("Active",)
+    """Names of statuses, one of which an indicator must have."""
     score_threshold: float = 0.0
     """The least score, 0..10."""
     types: tuple[str, ...] = ()
+    """Names of types, such as FQDN."""
     exclude_types: tuple[str, ...] = ()
+    """Names of types to leave out."""
     tags: tuple[str, ...] = ()
+    """Tags, one of which an indicator must have."""
     sources: tuple[str, ...] = ()
+    """Names of sources, one of which must have reported an indicator."""
     collection: str | None = None
     """The name of a data collection (saved search) that the rest of the selection narrows further."""
     since: str | None = None
