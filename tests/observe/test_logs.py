@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from tqmisp.errors import ConfigError
+from tqmisp.observe import logs
+
+SECRET = 'p"ss w\u00f6rd/1'
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    """Each test begins and ends with logging as it is by default."""
+    logs.register(())
+    yield
+    logs.register(())
+    logs.configure()
+    logging.captureWarnings(capture=False)
+
+
+@pytest.fixture
+def log() -> structlog.stdlib.BoundLogger:
+    """A logger of ours."""
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger("tqmisp.test")
+    return logger
+
+
+def test_a_line_for_people(log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str]) -> None:
+    """Time in UTC, level, text, names and values; nothing on stdout."""
+    logs.configure(verbose=1)
+    with structlog.contextvars.bound_contextvars(run="6f1c"):
+        log.info("event made", id=7)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ info     event made id=7 run=6f1c\n", err)
+
+
+def test_a_line_for_machines(log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str]) -> None:
+    """One object a line, with the run that it belongs to, whatever the values hold."""
+    logs.configure(verbose=1, form="json")
+    with structlog.contextvars.bound_contextvars(run="6f1c"):
+        log.warning("value\x1b[0m\nsecond line", value="half \ud800", count=3)
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    found = json.loads(line)
+    assert found["event"] == "value\x1b[0m\nsecond line"
+    assert (found["level"], found["run"], found["count"], found["logger"]) == ("warning", "6f1c", 3, "tqmisp.test")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", found["timestamp"])
+
+
+def test_a_line_of_2018(log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str]) -> None:
+    """Date, logger, level and text, and the text ends the line."""
+    logs.configure(form="classic", stream="stdout", ours=["tqMispExport.tq_driver"], verbose=2)
+    with structlog.contextvars.bound_contextvars(run="6f1c"):
+        structlog.get_logger("tqMispExport.tq_driver").debug("Processing [%d] indicators.", 9682)
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d - tqMispExport\.tq_driver DEBUG: Processing \[9682\] indicators\.\n",
+        capsys.readouterr().out,
+    )
+    assert log is not None
+
+
+@pytest.mark.parametrize(
+    ("verbose", "heard"),
+    [(0, ["ours warning", "theirs warning"]), (1, ["ours info", "ours warning", "theirs warning"]), (3, None)],
+)
+def test_how_much_is_logged(
+    verbose: int, heard: list[str] | None, log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Warnings by default; more of ours by -v; that of the libraries only at the third."""
+    logs.configure(verbose=verbose, form="json")
+    theirs = logging.getLogger("aiohttp.client")
+    for level in ("debug", "info", "warning"):
+        getattr(log, level)("ours " + level)
+        getattr(theirs, level)("theirs " + level)
+    found = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
+    assert found == heard or (heard is None and len(found) == 6)
+
+
+def test_values_of_others_cannot_act(log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str]) -> None:
+    """A value cannot forge a line, colour the terminal or turn the direction of text."""
+    logs.configure()
+    log.warning("odd value", value="a\n2026-01-01T00:00:00Z error forged \x1b[31m\u202e")
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert r"value=a\x0a2026-01-01T00:00:00Z error forged \x1b[31m\u202e" in err
+
+
+@pytest.mark.parametrize("form", ["text", "json", "classic"])
+def test_secrets_are_masked_by_value(
+    form: logs.Format, log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wherever they occur: in a text, a value, an address, a body, or what an error says."""
+    logs.register([SECRET, "abc"])
+    logs.configure(form=form)
+    text = f"the login {SECRET} failed"
+    log.warning(text, body=json.dumps({"x": SECRET}), parts=[{"y": SECRET}])
+    log.warning("GET /?p=p%22ss%20w%C3%B6rd%2F1 and p%22ss+w%C3%B6rd%2F1")
+    logging.getLogger("pymisp").error("headers: %s", {"Authorization": SECRET})
+    log.error("it failed with abc", exc_info=ValueError(SECRET))
+    err = capsys.readouterr().err
+    assert not re.search(r"p(\"|\\+\"|%22)ss", err)
+    assert err.count(logs.MASK) >= 7
+    assert "with abc" in err  # too short to be told from ordinary text
+
+
+@pytest.mark.parametrize(
+    "name", ["password", "client_secret", "api_key", "misp_authkey", "key", "Authorization", "access_token", "cookie"]
+)
+def test_secrets_are_masked_by_name(
+    name: str, log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A value whose name says that it is secret is never written, at any depth."""
+    logs.configure()
+    log.warning("a request", **{name: "unheard"}, headers={name: "unheard"})
+    err = capsys.readouterr().err
+    assert "unheard" not in err
+    assert err.count(logs.MASK) == 2
+
+
+def test_names_that_only_sound_secret(log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str]) -> None:
+    """A count of keys, or the key of an item, is none."""
+    logs.configure()
+    log.warning("done", keys=3, monkey="x")
+    assert "keys=3 monkey=x" in capsys.readouterr().err
+
+
+def test_tokens_are_masked_without_being_known() -> None:
+    """What stands behind Bearer or Basic is a secret that no configuration holds."""
+    assert logs.redact("Authorization: Bearer eyJhbGciOi.x-y_z") == f"Authorization: Bearer {logs.MASK}"
+    assert logs.redact("a basic idea") == "a basic idea"
+
+
+def test_a_file_instead_of_the_terminal(
+    tmp_path: Path, log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is made for its owner only, added to, and found again after somebody has rotated it."""
+    path = tmp_path / "tqmisp.log"
+    logs.configure(file=path)
+    log.warning("one")
+    path.rename(tmp_path / "tqmisp.log.1")
+    log.warning("two")
+    logs.configure(file=path)
+    log.warning("three \ud800")
+    assert [line.split("  ")[1] for line in path.read_text().splitlines()] == ["two", r"three \ud800"]
+    assert (tmp_path / "tqmisp.log.1").stat().st_mode & 0o777 == 0o600
+    assert capsys.readouterr().err == ""
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    """Is told as what it is: a setting to mend."""
+    with pytest.raises(ConfigError, match=r"log file .* cannot be written: No such file or directory"):
+        logs.configure(file=tmp_path / "absent" / "log")
+
+
+def test_warnings_of_python_are_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    """They take the same way, and no second one."""
+    logs.configure()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        logging.captureWarnings(capture=True)
+        warnings.warn("old ways", stacklevel=1)
+    assert capsys.readouterr().err.count("UserWarning: old ways") == 1
+
+
+def test_logging_again_replaces_the_first(
+    log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A program that runs two commands does not log twice, and other handlers stay."""
+    other = logging.NullHandler()
+    logging.getLogger().addHandler(other)
+    try:
+        logs.configure()
+        logs.configure()
+        log.warning("once")
+        assert other in logging.getLogger().handlers
+    finally:
+        logging.getLogger().removeHandler(other)
+    assert capsys.readouterr().err.count("once") == 1
