@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from tqmisp.misp.types import TYPES
+
+settings.register_profile("unhurried", deadline=None)  # the first example reads tables from disk
+settings.load_profile("unhurried")
 
 SCHEMES = "http https hxxp hXXps meow h[tt]p :// [://] [:] : :: // mailto:"
 HOSTS = "evil EVIL com gov.uk xn-- - _ . .. [.] [dot] (dot) {.} [. .] [ ] ( ) @ [at] [@] < > *. * ? # / \\ %00 & = | ||"
