@@ -100,8 +100,9 @@ def status(document: Mapping[str, Any]) -> RenderableType:
     """What the journal knows, from the plain data of ``status --json``."""
     parts: list[RenderableType] = [Text.assemble(("Journal ", "bold"), safe(document["state"]))]
     if not document["runs"]:
-        return Group(*parts, Text("No run has been recorded here."))
-    parts += ["", _runs(document["runs"])]
+        parts.append(Text("No run has been recorded here."))
+    else:
+        parts += ["", _runs(document["runs"])]
     for target in document["targets"]:
         parts += ["", *_target(target)]
     return Group(*parts)
@@ -124,9 +125,14 @@ def _runs(runs: Iterable[Mapping[str, Any]]) -> Table:
 def _target(target: Mapping[str, Any]) -> Iterator[RenderableType]:
     yield Text.assemble(("Target ", "bold"), safe(target["name"]), " at ", safe(target["url"]))
     holder = target["lock"]
-    yield Text.assemble("At work now: ", safe(holder)) if holder else Text("Nobody is at work.")
+    if holder:
+        yield Text.assemble(
+            f"At work now: process {holder['process']} on ", safe(holder["host"]), f", {holder['since']}"
+        )
+    else:
+        yield Text("Nobody is at work.")
     if target["open_slices"]:
-        yield Text(f"{target['open_slices']:,} slices were promised and not confirmed; the next run looks after them.")
+        yield Text(f"Slices promised and not confirmed: {target['open_slices']:,}; the next run looks after them.")
     if target["events"]:
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
         table.add_column("Event")

@@ -84,11 +84,18 @@ async def _target(journal: Journal, number: int, name: str, url: str, samples: i
     return {
         "name": name,
         "url": url,
-        "lock": await journal.holder(number),
+        "lock": _holder(await journal.holder(number)),
         "open_slices": await journal.open_slices(number),
         "events": [event._asdict() for event in await journal.events(number)],
         "refused": refused,
     }
+
+
+def _holder(owner: str | None) -> dict[str, Any] | None:
+    if owner is None:
+        return None
+    host, process, since = owner.rsplit(":", 2)
+    return {"host": host, "process": int(process), "since": _moment(float(since))}
 
 
 def _run(record: RunRecord) -> dict[str, Any]:
