@@ -1,271 +1,225 @@
-"""The routes of the simulated ThreatQ."""
+"""A ThreatQ over HTTP, as an aiohttp application.
+
+::
+
+    runner = web.AppRunner(create_app(generate(1000)))   # then any site of aiohttp
+
+Besides ThreatQ's own routes there are two that no ThreatQ has, for whoever tests with it from another process; they
+ask for no token:
+
+- ``POST /_simulator/indicators`` changes the library: ``{"add": [row, ...], "change": {id: fields, ...}, "expire":
+  [id, ...], "delete": [id, ...]}``, in this order, gives ``{"added": [id, ...]}``.
+- ``GET /_simulator/requests`` gives how often each ``METHOD /route`` was asked for.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import secrets
-import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
-import orjson
 from aiohttp import web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 
-from tqmisp.simulators.threatq import language
-from tqmisp.simulators.threatq.library import STATUSES, TYPES, Library
+from tqmisp.simulators.threatq import errors
+from tqmisp.simulators.threatq.accounts import Accounts
+from tqmisp.simulators.threatq.catalog import STATUSES, TYPES, Named, Row, class_of
+from tqmisp.simulators.threatq.language import LanguageError
+from tqmisp.simulators.threatq.library import Library
 from tqmisp.simulators.threatq.options import ThreatQSimulatorOptions
-from tqmisp.simulators.threatq.views import database_view, library_view
+from tqmisp.simulators.threatq.queries import Queries, body_of
+from tqmisp.simulators.threatq.views import status_row, type_row
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ACCOUNTS = web.AppKey("accounts", Accounts)
+"""Where a test finds the tokens, to let them grow old."""
+_OURS = "/_simulator/"
+_TOKEN = "/api/token"  # noqa: S105  a path
+_LARGEST_BODY = 64 * 2**20
 
 
 def create_app(
     library: Library,
     options: ThreatQSimulatorOptions | None = None,
     *,
-    middlewares: Sequence[Middleware] = (),
+    middlewares: Iterable[Middleware] = (),
 ) -> web.Application:
-    """A web application that plays a ThreatQ which holds these indicators."""
-    server = _Server(library, options or ThreatQSimulatorOptions())
-    app = web.Application(middlewares=[*middlewares, server.guard], client_max_size=64 * 2**20)
+    """Build the application.
+
+    Args:
+        library: the indicators; may be changed while the application serves.
+        options: who may log in, and which version is played.
+        middlewares: around the ThreatQ, for faults: the first one sees a request first, after it was counted.
+    """
+    options = options if options is not None else ThreatQSimulatorOptions()
+    accounts, queries, server = Accounts(options), Queries(library, options), _Server(library, options)
+    app = web.Application(
+        middlewares=[server.count, *middlewares, _speak_as_threatq, _guard(accounts)], client_max_size=_LARGEST_BODY
+    )
+    app[ACCOUNTS] = accounts
     app.add_routes(
         [
-            web.post("/api/token", server.token),
-            web.post("/api/indicators/query", server.query),
-            web.get("/api/indicators/query/hash/{hash}", server.query_by_hash),
-            web.get("/api/indicators", server.listing),
-            web.get("/api/indicators/{id:\\d+}", server.one),
-            web.get("/api/indicators/{id:\\d+}/details", server.one),
+            web.post(_TOKEN, accounts.token),
+            web.post("/api/indicators/query", queries.query),
+            web.get("/api/indicators/query/hash/{hash}", queries.by_hash),
+            web.get("/api/indicators", queries.listing),
+            web.get("/api/indicators/{id:\\d+}", queries.one),
+            web.get("/api/indicators/{id:\\d+}/details", queries.one),
+            web.get("/api/search/query", queries.list_saved),
+            web.post("/api/search/query", queries.save),
+            web.post("/api/search/advanced", queries.advanced),
             web.get("/api/indicator/types", server.types),
             web.get("/api/indicator/statuses", server.statuses),
-            web.get("/api/search/query", server.saved_searches),
+            web.get("/api/indicator/statuses/{id:\\d+}", server.status),
+            web.get("/api/objects", server.objects),
             web.get("/api/connectors", server.connectors),
+            web.get("/api/connectors/{id:\\d+}", server.connector),
+            web.put("/api/connectors/{id:\\d+}", server.switch),
             web.get("/api/users/current", server.current_user),
-            web.post("/_simulator/indicators", server.change),
-            web.get("/_simulator/requests", server.counted),
+            web.post(f"{_OURS}indicators", server.change),
+            web.get(f"{_OURS}requests", server.counted),
         ]
     )
     return app
 
 
+def _guard(accounts: Accounts) -> Middleware:
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        free = request.path == _TOKEN or request.path.startswith(_OURS)
+        if not free and not accounts.knows(request.headers.get("Authorization", "")):
+            return errors.refused(401, errors.NO_TOKEN)
+        return await handler(request)
+
+    return guard
+
+
+@web.middleware
+async def _speak_as_threatq(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give errors the bodies that ThreatQ's have."""
+    try:
+        return await handler(request)
+    except LanguageError as error:
+        return errors.invalid(error.field, str(error))
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+        return errors.refused(error.status, error.reason)
+
+
 class _Server:
+    """The lookups and the other small routes."""
+
     def __init__(self, library: Library, options: ThreatQSimulatorOptions) -> None:
-        self.library = library
-        self.options = options
-        self.requests: Counter[str] = Counter()
-        self.good_until: dict[str, float] = {}
-        self.refresh_tokens: set[str] = set()
-        self.searches: list[dict[str, Any]] = [
-            {
-                "id": 15,
-                "name": "MISP - high confidence",
-                "hash": "3f2a9c0d1e4b5a69788796a5b4c3d2e1",
-                "json": {
-                    "ui_query": {"criteria": {}, "filters": {}},
-                    "api_query": {
-                        "criteria": {},
-                        "filters": {"+and": [{"status_name": "Active"}, {"score": {"+gte": 7}}]},
-                    },
-                },
-            },
-            {
-                "id": 16,
-                "name": "Addresses, as text",
-                "hash": "4f2a9c0d1e4b5a69788796a5b4c3d2e2",
-                "json": '{"api_query": {"criteria": {}, "filters": {"type_name": "IP Address"}}}',
-            },
-        ]
+        self._library = library
+        self._options = options
+        self._requests: Counter[str] = Counter()
+        self._connectors = [_connector(options)] if options.misp_url else []
 
     @web.middleware
-    async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Count the request, check its token, and give errors the form that ThreatQ's have."""
+    async def count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Count a request, whatever comes of it."""
         route = request.match_info.route.resource
-        self.requests[f"{request.method} {route.canonical if route else request.path}"] += 1
-        if request.path.startswith("/api/") and request.path != "/api/token":
-            scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-            if scheme != "Bearer" or self.good_until.get(token, 0) < time.monotonic():
-                return _errors(401, "The resource owner or authorization server denied the request.")
-        try:
-            return await handler(request)
-        except web.HTTPNotFound:
-            return _errors(404, "Not Found")
-        except web.HTTPMethodNotAllowed:
-            return _errors(405, "Method Not Allowed")
-        except (language.LanguageError, orjson.JSONDecodeError, ValueError, KeyError) as error:
-            return _json({"data": {"errors": {"query": [str(error)]}}}, 400)
-
-    async def token(self, request: web.Request) -> web.Response:
-        """Every form of the login that published clients use."""
-        asked: dict[str, Any] = dict(request.query)
-        content = await request.read()
-        if request.content_type == "application/json" and content:
-            asked |= orjson.loads(content)
-        elif request.content_type == "application/x-www-form-urlencoded":
-            asked |= {name: str(value) for name, value in (await request.post()).items()}
-        scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
-        if scheme == "Basic":
-            client, _, secret = base64.b64decode(encoded).decode().partition(":")
-            asked |= {"client_id": client, "client_secret": secret}
-        options, grant = self.options, asked.get("grant_type")
-        good = asked.get("client_id") == options.client_id
-        if grant == "password":
-            good = good and asked.get("email") == options.email and asked.get("password") == options.password
-        elif grant == "client_credentials":
-            good = good and asked.get("client_secret") == options.client_secret
-        elif grant == "refresh_token":
-            good = asked.get("refresh_token") in self.refresh_tokens
-            self.refresh_tokens.discard(str(asked.get("refresh_token")))
-        else:
-            return _errors(400, "The authorization grant type is not supported by the authorization server.")
-        if not good:
-            return _errors(400, "The user credentials were incorrect.")
-        token, refresh = secrets.token_urlsafe(30), secrets.token_urlsafe(30)
-        self.good_until[token] = time.monotonic() + options.token_seconds
-        answer = {"access_token": token, "token_type": "bearer", "expires_in": options.token_seconds}
-        if grant != "client_credentials":
-            self.refresh_tokens.add(refresh)
-            answer["refresh_token"] = refresh
-        return _json(answer)
-
-    async def query(self, request: web.Request) -> web.Response:
-        """The search of the Threat Library."""
-        if not self.options.query_route:
-            return _errors(404, "Not Found")
-        asked = orjson.loads(await request.read() or b"{}")
-        fields = asked.get("fields")
-        if fields and not self.options.field_lists:
-            return _json({"data": {"errors": {"fields": ["The fields field is not allowed."]}}}, 400)
-        return await self._page(request, asked.get("criteria"), asked.get("filters"), fields)
-
-    async def query_by_hash(self, request: web.Request) -> web.Response:
-        """A saved search, by its hash."""
-        for search in self.searches:
-            if search["hash"] == request.match_info["hash"]:
-                held = search["json"] if isinstance(search["json"], dict) else orjson.loads(search["json"])
-                fields = request.query.get("fields")
-                asked = held["api_query"]
-                return await self._page(
-                    request, asked.get("criteria"), asked.get("filters"), fields.split(",") if fields else None
-                )
-        return _errors(404, "Not Found")
-
-    async def _page(self, request: web.Request, criteria: Any, filters: Any, fields: Any) -> web.Response:  # noqa: ANN401
-        options, library, asked = self.options, self.library, request.query
-        if options.seconds_per_page:
-            await asyncio.sleep(options.seconds_per_page)
-        limit = min(int(asked.get("limit", 100)), options.max_limit)
-        matches = self._sorted(language.find(library, criteria, filters), asked.get("sort", "id"))
-        mark = asked.get("cursorMark")
-        by_cursor = mark is not None and options.cursors
-        if mark is not None and by_cursor:
-            start = 0 if mark == "*" else library.after(matches, int(base64.b64decode(mark)[3:]))
-        else:
-            start = int(asked.get("offset", 0))
-        places = matches[start : start + limit]
-        view = library_view(fields, answer_of_2026=options.answer_of_2026)
-        answer: dict[str, Any] = {
-            "total": len(matches),
-            "data": [view(library.row(place)) for place in places],
-            "limit": limit,
-        }
-        if by_cursor:
-            last = b"id:%d" % library.ids[places[-1]] if places else None
-            answer["nextCursorMark"] = base64.b64encode(last).decode() if last else mark
-        else:
-            answer["offset"] = start
-        return _json(answer)
-
-    def _sorted(self, matches: list[int], sort: str) -> list[int]:
-        """Matches come in the order of the ids; another order is made once and remembered with them."""
-        name = sort.split(",", maxsplit=1)[0]
-        if name == "id":
-            return matches
-        column: dict[str, Callable[[int], Any]] = {
-            "touched_at": self.library.columns.touched.__getitem__,
-            "score": self.library.columns.score.__getitem__,
-            "id": self.library.ids.__getitem__,
-        }
-        key = column.get(name.lstrip("-"), lambda place: str(self.library.row(place).get(name.lstrip("-"))))
-        if name.startswith("-"):
-            return sorted(matches, key=key, reverse=True)
-        return sorted(matches, key=key)
-
-    async def listing(self, request: web.Request) -> web.Response:
-        """The database view, which cannot filter by status or score."""
-        asked = request.query
-        if self.options.seconds_per_page:
-            await asyncio.sleep(self.options.seconds_per_page)
-        filters = {name: asked[name] for name in ("value", "type_id", "status_id", "id") if name in asked}
-        matches = language.find(self.library, {}, filters)
-        start, limit = int(asked.get("offset", 0)), int(asked.get("limit", len(matches) or 1))
-        wanted = asked.get("with", "").split(",")
-        rows = [database_view(self.library.row(place), wanted) for place in matches[start : start + limit]]
-        return _json({"total": len(matches), "data": rows})
-
-    async def one(self, request: web.Request) -> web.Response:
-        """One indicator."""
-        place = self.library.place_of(int(request.match_info["id"]))
-        if place is None:
-            return _errors(404, "Not Found")
-        return _json({"data": database_view(self.library.row(place), request.query.get("with", "").split(","))})
+        if not request.path.startswith(_OURS):
+            self._requests[f"{request.method} {route.canonical if route else request.path}"] += 1
+        return await handler(request)
 
     async def types(self, _request: web.Request) -> web.Response:
-        """The names behind the type ids."""
-        rows = [{"id": number, "name": name} for number, name in enumerate(TYPES, 1)]
-        return _json({"total": len(rows), "data": rows})
+        """The types that ThreatQ ships, and those that occur besides."""
+        if not self._options.sees_lookups:
+            return errors.answer({})
+        known = [Named(number, name) for number, name in enumerate(TYPES, 1)]
+        ids = {kind.id for kind in known} | {0}
+        known += [kind for kind in sorted(self._library.columns.kind.values) if kind.id not in ids]
+        rows = [type_row(kind.id, kind.name, class_of(kind.name)) for kind in known]
+        return errors.answer({"total": len(rows), "data": rows})
 
     async def statuses(self, _request: web.Request) -> web.Response:
-        """The names behind the status ids."""
-        rows = [{"id": number, "name": name, "description": text} for number, (name, text) in STATUSES.items()]
-        return _json({"total": len(rows), "data": rows})
+        """The statuses that ThreatQ ships."""
+        if not self._options.sees_lookups:
+            return errors.answer({})
+        rows = [status_row(number, *words) for number, words in STATUSES.items()]
+        return errors.answer({"total": len(rows), "data": rows})
 
-    async def saved_searches(self, _request: web.Request) -> web.Response:
-        """The data collections."""
-        return _json({"total": len(self.searches), "data": self.searches})
+    async def status(self, request: web.Request) -> web.Response:
+        """One status."""
+        number = int(request.match_info["id"])
+        if number not in STATUSES:
+            raise web.HTTPNotFound
+        return errors.answer({"data": status_row(number, *STATUSES[number])})
+
+    async def objects(self, _request: web.Request) -> web.Response:
+        """The kinds of objects, as far as they concern indicators."""
+        types = [{"name": name} for name in TYPES]
+        statuses = [{"id": number, "name": name, "description": words} for number, (name, words) in STATUSES.items()]
+        names = {"display_name": "Indicator", "display_name_plural": "Indicators", "collection": "indicators"}
+        indicator = {"name": "indicator"} | names | {"types": types, "statuses": statuses}
+        names = {"display_name": "Adversary", "display_name_plural": "Adversaries", "collection": "adversaries"}
+        return errors.answer({"data": [indicator, {"name": "adversary"} | names | {"types": [], "statuses": []}]})
 
     async def connectors(self, request: web.Request) -> web.Response:
-        """The connector of 2018, where the simulator was told of a MISP."""
-        rows = []
-        if self.options.misp_url and request.query.get("name", "MISP Export") == "MISP Export":
-            rows = [
-                {
-                    "id": 63,
-                    "name": "MISP Export",
-                    "custom_fields": {
-                        "misp_url": self.options.misp_url,
-                        "misp_api_key": self.options.misp_key,
-                        "score_threshold": self.options.score_threshold,
-                    },
-                    "is_active": True,
-                }
-            ]
-        return _json({"total": len(rows), "data": rows})
+        """The connectors, or those of a name; an unknown name gives an empty list."""
+        name = request.query.get("name")
+        rows = [row for row in self._connectors if name in (None, row["name"])]
+        return errors.answer({"total": len(rows), "data": rows})
+
+    async def connector(self, request: web.Request) -> web.Response:
+        """One connector."""
+        return errors.answer({"data": self._one_connector(request)})
+
+    async def switch(self, request: web.Request) -> web.Response:
+        """Switch a connector on or off, or change its fields."""
+        row = self._one_connector(request)
+        changes = await body_of(request)
+        row |= {name: changes[name] for name in ("is_active", "custom_fields") if name in changes}
+        return errors.answer({"data": row})
+
+    def _one_connector(self, request: web.Request) -> Row:
+        for row in self._connectors:
+            if row["id"] == int(request.match_info["id"]):
+                return row
+        raise web.HTTPNotFound
 
     async def current_user(self, _request: web.Request) -> web.Response:
         """Who the token belongs to."""
-        return _json({"data": {"id": 3, "email": self.options.email, "role": "Read Only"}})
+        return errors.answer({"data": {"id": 3, "email": self._options.email, "role": "Read Only"}})
 
     async def change(self, request: web.Request) -> web.Response:
-        """Change the library from outside: ``{"add": [row], "change": {id: {...}}, "delete": [id]}``."""
-        asked = orjson.loads(await request.read())
-        added = self.library.add(asked.get("add", []))
-        for identity, changes in asked.get("change", {}).items():
-            self.library.change(int(identity), changes)
-        for identity in asked.get("delete", []):
-            self.library.delete(identity)
-        return _json({"added": added})
+        """Change the library from outside."""
+        asked = await body_of(request)
+        try:
+            added = self._library.add(asked.get("add", []))
+            for identity, changes in asked.get("change", {}).items():
+                self._library.change(int(identity), changes)
+            for identity in asked.get("expire", []):
+                self._library.expire(identity)
+            for identity in asked.get("delete", []):
+                self._library.delete(identity)
+        except KeyError as error:
+            return errors.invalid("id", f"There is no indicator {error}.")
+        return errors.answer({"added": added})
 
     async def counted(self, _request: web.Request) -> web.Response:
-        """How often each route was asked."""
-        return _json(dict(self.requests))
+        """How often each route was asked for."""
+        return errors.answer(dict(self._requests))
 
 
-def _json(body: Any, status: int = 200) -> web.Response:  # noqa: ANN401  whatever JSON holds
-    return web.Response(body=orjson.dumps(body), status=status, content_type="application/json")
-
-
-def _errors(status: int, *texts: str) -> web.Response:
-    return _json({"errors": list(texts)}, status)
+def _connector(options: ThreatQSimulatorOptions) -> Row:
+    """The connector of 2018, as its settings stand in the user interface."""
+    return {
+        "id": 63,
+        "name": options.connector,
+        "namespace": "threatq.connectors.misp_export",
+        "custom_fields": {
+            "misp_url": options.misp_url,
+            "misp_api_key": options.misp_key,
+            "score_threshold": options.score_threshold,
+        },
+        "frequency": 0,
+        "category_id": 4,
+        "category": {"id": 4, "name": "ThreatQ Labs"},
+        "indicator_status_id": 4,
+        "tlp_id": None,
+        "gate_oauth2_client_id": 27,
+        "last_import_at": None,
+        "last_import_count": None,
+        "is_active": True,
+        "created_at": "2024-04-30 09:00:00",
+        "updated_at": "2024-04-30 09:00:00",
+    }

@@ -1,20 +1,46 @@
-"""Indicators that never were: any number, the same for the same seed, with the mess that real feeds have."""
+"""Indicators that never were: any number, with the mess that real feeds have.
+
+A row depends on the seed and on its index alone: a larger library begins with the rows of a smaller one.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import random
+import operator
+import struct
 from array import array
-from collections.abc import Callable
+from collections.abc import Sequence
 
-from tqmisp.simulators.threatq.library import STATUSES, TYPES, Columns, Library, Row, as_text
+from tqmisp.simulators.threatq import codec
+from tqmisp.simulators.threatq.catalog import (
+    CUSTOM_TYPES,
+    STATUSES,
+    TYPES,
+    Named,
+    Row,
+    class_of,
+    status_object,
+    type_object,
+)
+from tqmisp.simulators.threatq.columns import ABSENT, Coded, Columns, as_text
+from tqmisp.simulators.threatq.library import Library
+from tqmisp.simulators.threatq.mess import Mess
+from tqmisp.simulators.threatq.values import VALUES, WORDS
 
 FIRST_ID = 50_000
-EPOCH = 1_704_067_200
-"""2024-01-01: the first indicator was made then."""
+BEGIN = 1_704_067_200
+"""2024-01-01: nothing was made before."""
 SPAN = 2 * 365 * 86_400
 """Seconds over which the indicators were made."""
+IMPORTED_TOGETHER = 16
+"""Neighbours that came in with one import, and so at one time."""
 
+KINDS = (
+    *(Named(number, name) for number, name in enumerate(TYPES, 1)),
+    Named(CUSTOM_TYPES, "Bitcoin Address"),
+    Named(CUSTOM_TYPES + 1, "JARM Hash"),
+)
+"""The types that ThreatQ ships and two that somebody added."""
 _SHARES = {
     "FQDN": 300,
     "IP Address": 170,
@@ -30,166 +56,198 @@ _SHARES = {
     "CVE": 5,
 }
 """How often a type comes, in thousandths or so; the others come twice each."""
-_STATUS_SHARES = (92, 4, 1, 1.5, 1.5)
-_WORDS = ("cdn", "update", "secure", "login", "mail", "static", "api", "portal", "img", "files", "sync", "panel")
-_ENDINGS = ("com", "net", "org", "info", "top", "xyz", "ru", "cn", "io", "biz")
+_STATUS_SHARES = (236, 10, 3, 4, 3)
+_SCORES: tuple[float | None, ...] = (*range(11), None)
+_SCORE_SHARES = (*[23] * 10, 25, 1)
+_DAY = 86_400_000
+_TOUCHED = [2_000 if draw < 140 else (draw - 139) ** 2 * 500_000 for draw in range(256)]
+"""Milliseconds from the making of a row to its last touch: at once, or up to 80 days later."""
+_UPDATED = [lag if draw % 2 else 2_000 for draw, lag in enumerate(_TOUCHED)]
+"""The same for its last update; what touches a row may also be a change of its context."""
+_EXPIRES = [0 if draw < 128 else (draw - 98) * 3 * _DAY for draw in range(256)]
+"""The same for its end; half of the rows never expire."""
+_TWINS = frozenset({"FQDN", "URL", "URL Path", "Filename", "Email Address", "MD5", "SHA-1", "SHA-256"})
 _FAMILIES = ("AgentTesla", "Emotet", "QakBot", "RedLine", "Cobalt Strike", "AsyncRAT", "FormBook", "Remcos")
-_GROUPS = ("EXAMPLE SPIDER", "EXAMPLE BEAR", "EXAMPLE PANDA", "EXAMPLE KITTEN")
-_FEEDS = (("Feed One", 4, "WHITE"), ("Feed Two", 3, "GREEN"), ("Partner Share", 2, "AMBER"), ("Internal", None, None))
+_GROUPS = tuple(
+    {"id": number, "name": name}
+    for number, name in enumerate(("EXAMPLE SPIDER", "EXAMPLE BEAR", "EXAMPLE PANDA", "EXAMPLE KITTEN"), 40)
+)
+_CAMPAIGNS = tuple(f"campaign-{number}" for number in range(256))
+
+
+def _feed(number: int, name: str, kind: str, **tlp: object) -> Row:
+    ids = {"creator_source_id": 20 + number, "reference_id": 40 + number, "source_id": 20 + number}
+    return {"name": name, "source_type": kind} | ids | tlp
+
+
+_FEEDS = (
+    _feed(0, "Feed One", "connectors", tlp_id=4, tlp_name="WHITE"),
+    _feed(1, "Feed Two", "connectors", tlp_id=3, tlp_name="GREEN"),
+    _feed(2, "Partner Share", "connectors", tlp_id=2, tlp_name="AMBER"),
+    _feed(3, "Internal", "connectors"),
+    _feed(4, "analyst@tq.example", "users", tlp_id=1),
+)
+"""Who indicators come from, and under which TLP; as on a real server, a name does not go with every id."""
+_OF_KIND = tuple({"class": class_of(kind.name), "type": type_object(kind), "type_id": kind.id} for kind in KINDS)
+_OF_STATUS = {
+    number: {"status": status_object(Named(number, name)), "status_id": number}
+    for number, (name, _) in STATUSES.items()
+}
 
 
 def generate(count: int, seed: int = 0) -> Library:
     """A library of so many indicators."""
-    kinds = _draw(f"types {seed}", [_SHARES.get(name, 2) for name in TYPES], count)
-    statuses = _draw(f"statuses {seed}", list(_STATUS_SHARES), count)
-    scores = _draw(f"scores {seed}", [1] * 11, count)
-    made = [EPOCH + place * SPAN // max(count, 1) for place in range(count)]
+    kinds = _draw(f"types {seed}", [_SHARES.get(kind.name, 2) for kind in KINDS], count)
+    statuses = _draw(f"statuses {seed}", _STATUS_SHARES, count)
+    scores = _draw(f"scores {seed}", _SCORE_SHARES, count)
+    created = _imports(seed, count)
+    lags = _bytes(f"lags {seed}", count)
+    touched = array("q", map(operator.add, created, map(_TOUCHED.__getitem__, lags)))
+    updated = array("q", map(operator.add, created, map(_UPDATED.__getitem__, lags)))
+    ends = [
+        moment + lag if lag else ABSENT
+        for moment, lag in zip(touched, map(_EXPIRES.__getitem__, _bytes(f"ends {seed}", count)), strict=True)
+    ]
+    expired = 1  # the place of the status in the list below
     columns = Columns(
-        bytearray(number + 1 for number in statuses),
-        bytearray(number * 10 for number in scores),
-        bytearray(number + 1 for number in kinds),
-        array("q", made),
+        Coded((Named(number, name) for number, (name, _) in STATUSES.items()), statuses),
+        Coded(KINDS, kinds),
+        Coded(_SCORES, scores),
+        {
+            "created_at": created,
+            "updated_at": updated,
+            "touched_at": touched,
+            "published_at": array("q", created),
+            "expires_at": array(
+                "q", (ABSENT if code == expired else end for code, end in zip(statuses, ends, strict=True))
+            ),
+            "expired_at": array(
+                "q", (end if code == expired else ABSENT for code, end in zip(statuses, ends, strict=True))
+            ),
+        },
     )
-    ids = range(FIRST_ID, FIRST_ID + count)
-    return Library(GeneratedRows(count, seed, columns), ids, columns)
+    return Library(GeneratedRows(seed, kinds, columns), range(FIRST_ID, FIRST_ID + count), columns)
 
 
-def _draw(name: str, weights: list[float], count: int) -> bytes:
-    """Numbers below ``len(weights)``; the beginning is the same whatever the count."""
-    return bytes(random.Random(name).choices(range(len(weights)), weights, k=count))
+def _bytes(name: str, count: int) -> bytes:
+    """Random bytes; more of them begin with the same."""
+    return hashlib.shake_128(name.encode()).digest(count)
+
+
+def _draw(name: str, shares: Sequence[int], count: int) -> bytes:
+    """Numbers below ``len(shares)``."""
+    whole, drawn = sum(shares), 0
+    table = bytearray()
+    for number, share in enumerate(shares):
+        drawn += share
+        table += bytes([number]) * (drawn * 65_536 // whole - len(table))
+    return bytes(map(table.__getitem__, struct.unpack(f"<{count}H", _bytes(name, count * 2))))
+
+
+def _imports(seed: int, count: int) -> array[int]:
+    """When each row was made, in milliseconds since 1970."""
+    imports = -(-count // IMPORTED_TOGETHER)
+    draws = struct.unpack(f"<{imports}I", _bytes(f"imports {seed}", imports * 4))
+    moments = [(BEGIN + draw % SPAN) * 1000 for draw in draws]
+    return array("q", [moment for moment in moments for _ in range(IMPORTED_TOGETHER)][:count])
 
 
 class GeneratedRows:
     """Rows that are made when they are asked for."""
 
-    def __init__(self, count: int, seed: int, columns: Columns) -> None:
-        self._count = count
+    def __init__(self, seed: int, kinds: bytes, columns: Columns) -> None:
         self._seed = seed
-        self._status = bytes(columns.status)
-        self._score = bytes(columns.score)
-        self._kind = bytes(columns.kind)
+        self._kinds = kinds
+        self._columns = columns
+        self._messes = [Mess(kind.name) for kind in KINDS]
 
-    def __len__(self) -> int:
-        return self._count
+    def raw(self, place: int) -> bytes:
+        """The row at a place as JSON."""
+        return codec.dumps(self.get(place))
 
-    def get(self, index: int) -> Row:
-        """Make the row at a place."""
-        identity = FIRST_ID + index
-        digest = hashlib.sha256(b"%d:%d" % (self._seed, index)).digest()
-        kind = self._kind[index]
-        status = self._status[index]
-        made = as_text(EPOCH + index * SPAN // max(self._count, 1))
-        feed, tlp_id, tlp = _FEEDS[digest[0] & 3]
-        source = {"id": 700_000 + index, "name": feed, "source_type": "connectors", "source_id": 12}
-        if tlp is not None:
-            source |= {"tlp_id": tlp_id, "tlp_name": tlp}
-        name = TYPES[kind - 1]
+    def get(self, place: int) -> Row:
+        """Make the row at a place; the library asks for it only as long as the row has not changed."""
+        columns, identity, noise, code = self._columns, FIRST_ID + place, self._noise(place), self._kinds[place]
+        kind, dates = KINDS[code], columns.dates
+        status = columns.status[place]
+        created = as_text(dates["created_at"][place] // 1000)
         row: Row = {
-            "adversaries": [{"id": 40, "name": _GROUPS[digest[1] & 3]}] if digest[1] < 24 else [],
-            "attributes": [],
-            "class": "network",
-            "created_at": made,
-            "hash": digest[:16].hex(),
+            **_OF_KIND[code],
+            **_OF_STATUS[status.id],
+            "adversaries": [_GROUPS[noise[50] & 3]] if noise[51] < 24 else [],
+            "attributes": _attributes(place, noise, created),
+            "created_at": created,
+            "hash": noise[16:32].hex(),
             "id": identity,
-            "published_at": made,
-            "score": self._score[index] // 10,
-            "sources": [source],
-            "status": {"id": status, "name": STATUSES[status][0], "description": STATUSES[status][1]},
-            "status_id": status,
-            "tags": [_WORDS[digest[2] % 12]] if digest[2] < 100 else [],
-            "touched_at": made,
-            "type": {"id": kind, "name": name, "class": "network"},
-            "type_id": kind,
-            "updated_at": made,
-            "value": _VALUES[name](index, digest),
+            "published_at": created,
+            "sources": _sources(place, noise, created, kind.id, status.id),
+            "tags": [WORDS[noise[55] % 12], _CAMPAIGNS[noise[56]]][: noise[57] % 3],
+            "touched_at": as_text(dates["touched_at"][place] // 1000),
+            "updated_at": as_text(dates["updated_at"][place] // 1000),
+            "value": self._twin(place, kind.name, noise) or VALUES[kind.name](place, noise),
         }
-        if digest[3] < 90:
-            row["attributes"] = [{"id": 900_000 + index, "name": "Malware Family", "value": _FAMILIES[digest[3] & 7]}]
-        if digest[4] < 20:
-            row["description"] = f"<p>Seen by sensor {digest[5]} &amp; reported.</p>"
-        if digest[6] < 128:
-            row["expires_at"] = as_text(EPOCH + index * SPAN // max(self._count, 1) + 90 * 86_400)
-        if digest[31] < 8:
-            _spoil(row, name, index, digest)
+        score = columns.score[place]
+        if score is not None:
+            row["score"] = score
+        if noise[58] < 20:
+            row["description"] = f"<p>Seen by sensor {noise[59]} &amp; reported.</p>"
+        for name in ("expires_at", "expired_at"):
+            if (end := dates[name][place]) != ABSENT:
+                row[name] = as_text(end // 1000)
+        if noise[60] < 8:
+            self._messes[code].spoil(row, noise[61] << 8 | noise[62])
         return row
 
+    def _noise(self, place: int) -> bytes:
+        """Random bytes of a row; the first are for its value, those from 50 on for the rest."""
+        return hashlib.blake2b(b"%d:%d" % (self._seed, place)).digest()
 
-def _spoil(row: Row, name: str, index: int, digest: bytes) -> None:  # noqa: C901  a case a line
-    """What real feeds do to about three rows in a hundred."""
-    value = row["value"]
-    mess = digest[30] % 16
-    if mess < 4:
-        row["value"] = ("\t", "  ", "\u00a0", "")[mess] + value + ("", " ", "", "\n")[mess]
-    elif mess < 7 and name in {"FQDN", "IP Address", "URL"}:
-        row["value"] = value.replace(".", "[.]", 1).replace("http", "hxxp", 1)
-    elif mess == 7 and name == "IP Address":
-        row["value"] = f"{value}:{1024 + digest[29]}"
-    elif mess == 8 and name in {"FQDN", "MD5", "SHA-1", "SHA-256"}:
-        row["value"] = value.upper()
-    elif mess == 9 and name == "FQDN":
-        row["value"] = f"münchen-{index}.example"
-    elif mess == 10:
-        row["description"] = f"Alarm \U0001f600 number {index}"
-    elif mess == 11 and name in {"MD5", "SHA-256", "IP Address"}:
-        row["value"] = value[:-3]
-    elif mess == 12:
-        row["type"] = {"id": 200, "name": "Custom Type", "class": "host"}
-        row["type_id"] = 200
-    elif mess == 13:
-        row["sources"], row["tags"], row["description"] = None, None, None
-    elif mess == 14 and index % 4 == 0:
-        del row["value"]
-    elif mess == 15 and name == "URL":
-        row["value"] = value.removeprefix("http://")
+    def _twin(self, place: int, kind: str, noise: bytes) -> str | None:
+        """The value of the row before of this type, in other letter case or made harmless: a planned duplicate."""
+        if noise[63] or kind not in _TWINS:
+            return None
+        other = self._kinds.rfind(self._kinds[place : place + 1], max(0, place - 64), place)
+        if other < 0:
+            return None
+        value = VALUES[kind](other, self._noise(other))
+        return value.replace(".", "[dot]", 1) if kind in {"FQDN", "URL"} and noise[62] & 1 else value.title()
 
 
-def _host(index: int, digest: bytes) -> str:
-    return f"{_WORDS[digest[7] % 12]}-{index:x}.{_WORDS[digest[8] % 12]}{digest[9]}.{_ENDINGS[digest[10] % 10]}"
+def _attributes(place: int, noise: bytes, made: str) -> list[Row]:
+    given = []
+    if noise[52] < 90:
+        given.append((3, "Malware Family", _FAMILIES[noise[52] & 7]))
+    if noise[53] < 80:
+        given.append((1, "Reference", f"https://reports.example/{noise[53]}/{noise[:4].hex()}"))
+    if noise[53] & 7 == 1:
+        given.append((5, "Confidence", str(noise[52] % 101)))
+    return [
+        {
+            "attribute_id": number,
+            "created_at": made,
+            "id": 900_000 + place * 3 + at,
+            "indicator_id": FIRST_ID + place,
+            "name": name,
+            "touched_at": made,
+            "updated_at": made,
+            "value": value,
+        }
+        for at, (number, name, value) in enumerate(given)
+    ]
 
 
-def _ipv4(index: int, _digest: bytes) -> str:
-    """Different for each of sixteen million places, and never private."""
-    return f"{11 + (index >> 24) % 100}.{index >> 16 & 255}.{index >> 8 & 255}.{index & 255}"
-
-
-def _url(index: int, digest: bytes) -> str:
-    path = f"{_WORDS[digest[11] % 12]}/{'A' if digest[12] & 1 else 'a'}{digest[13:17].hex()}"
-    return f"http://{_host(index, digest)}/{path}.php?id={index}"
-
-
-_VALUES: dict[str, Callable[[int, bytes], str]] = {
-    "ASN": lambda index, _: f"AS{index + 1}",
-    "Binary String": lambda index, digest: f"{digest[:12].hex()}{index:08x}",
-    "CIDR Block": lambda index, digest: f"{_ipv4(index, digest)}/{24 + digest[7] % 8}",
-    "CVE": lambda index, digest: f"CVE-{2000 + digest[7] % 26}-{index + 1000}",
-    "Email Address": lambda index, digest: f"user{index}@{_host(index, digest)}",
-    "Email Attachment": lambda index, _: f"invoice-{index}.docm",
-    "Email Subject": lambda index, _: f"Your order {index} is on its way",
-    "File Mapping": lambda index, digest: f"Local\\{digest[:6].hex()}-{index}",
-    "File Path": lambda index, digest: f"C:\\Users\\Public\\{digest[:4].hex()}\\{index}.exe",
-    "Filename": lambda index, digest: f"{_WORDS[digest[7] % 12]}_{index}.exe",
-    "FQDN": _host,
-    "Fuzzy Hash": lambda index, digest: f"{96 + digest[7]}:{digest[:16].hex()}:{index:x}",
-    "GOST Hash": lambda _, digest: digest.hex(),
-    "Hash ION": lambda index, digest: f"{digest[:10].hex()}{index}",
-    "IP Address": _ipv4,
-    "IPv6 Address": lambda index, digest: f"2a0{digest[7] % 10}:{index >> 16:x}:{index & 65535:x}::{digest[8] + 1:x}",
-    "MAC Address": lambda index, _: "-".join(f"{0x02000000_0000 + index:012x}"[at : at + 2] for at in range(0, 12, 2)),
-    "MD5": lambda _, digest: digest[:16].hex(),
-    "Mutex": lambda index, digest: f"Global\\{digest[:8].hex()}{index}",
-    "Password": lambda index, digest: f"P@ss{digest[:4].hex()}{index}",
-    "Registry Key": lambda index, digest: f"HKLM\\Software\\Run\\{digest[:4].hex()}{index}",
-    "Service Name": lambda index, digest: f"Svc{digest[:3].hex()}{index}",
-    "SHA-1": lambda _, digest: digest[:20].hex(),
-    "SHA-256": lambda _, digest: digest.hex(),
-    "SHA-384": lambda _, digest: digest.hex() + digest[:16].hex(),
-    "SHA-512": lambda _, digest: digest.hex() * 2,
-    "String": lambda index, digest: f"build {digest[:5].hex()} {index}",
-    "x509 Serial": lambda index, digest: f"{digest[:8].hex()}{index:08x}",
-    "x509 Subject": lambda index, _: f"CN=host{index}, O=Example",
-    "URL": _url,
-    "URL Path": lambda index, digest: f"/{_WORDS[digest[7] % 12]}/{digest[:5].hex()}/{index}.php",
-    "User-agent": lambda index, digest: f"Mozilla/5.0 (Windows NT 10.0; rv:{digest[7]}) Agent/{index}",
-    "Username": lambda index, digest: f"{_WORDS[digest[7] % 12]}{index}",
-    "X-Mailer": lambda index, digest: f"Mailer {digest[7]}.{index}",
-}
+def _sources(place: int, noise: bytes, made: str, kind: int, status: int) -> list[Row]:
+    first = noise[54] & 3
+    return [
+        {
+            **_FEEDS[number],
+            "created_at": made,
+            "id": 700_000 + place * 2 + at,
+            "indicator_id": FIRST_ID + place,
+            "indicator_status_id": status,
+            "indicator_type_id": kind,
+            "published_at": made,
+            "updated_at": made,
+        }
+        for at, number in enumerate((first, 4) if noise[54] < 16 else (first,))
+    ]

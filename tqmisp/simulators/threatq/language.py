@@ -1,171 +1,197 @@
-"""ThreatQ's query language: criteria and filters, nested to any depth, over a library."""
+"""ThreatQ's query language: what a request asks for, as tests over a library.
+
+Criteria and filters take the same language: objects whose members must all hold, with ``+and`` and ``+or`` nested to
+any depth. Parsing is apart from searching, so that a wrong query is refused whatever the library holds, and so that
+what was found can be remembered under the parsed query.
+"""
 
 from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-import orjson
+from tqmisp.simulators.threatq.catalog import DATES
+from tqmisp.simulators.threatq.columns import ABSENT, as_milliseconds
 
-from tqmisp.simulators.threatq.library import DELETED, STATUSES, Library, Row, as_seconds, where
-
-COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    "is": operator.eq,
     "+gt": operator.gt,
     "+gte": operator.ge,
     "+lt": operator.lt,
     "+lte": operator.le,
 }
-DATES = frozenset({"created_at", "updated_at", "touched_at", "published_at", "expires_at", "expired_at"})
+TEXTS = ("value", "description", "tags", "sources", "adversaries", "attributes", "mentions")
+"""Fields that are looked up in the rows themselves."""
+_ALIASES = {"tag": "tags", "tag_name": "tags", "source": "sources", "source_name": "sources", "title": "value"}
+_NAMES = {"type": "kind", "type_name": "kind", "status": "status", "status_name": "status"}
+_IDS = {"type_id": "kind", "status_id": "status"}
+_UNITS = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400, "WEEK": 604_800, "MONTH": 2_592_000}
+_NOW = re.compile(r"NOW(?:\s*([+-])\s*(\d{1,6})\s*([A-Z]+?)S?)?", re.IGNORECASE)
 
 
 class LanguageError(Exception):
-    """The query cannot be understood; the text is what the server says."""
+    """The query cannot be understood.
+
+    Attributes:
+        field: the part of the query that is wrong.
+    """
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(text)
+        self.field = field
 
 
-def find(library: Library, criteria: object, filters: object) -> list[int]:
-    """The places of the rows that both criteria and filters let through, in the order of the ids."""
-    key = orjson.dumps([criteria, filters], option=orjson.OPT_SORT_KEYS)
-    return library.match(key, lambda held: _find(held, [criteria, filters]))
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Each of the parts holds."""
+
+    parts: tuple[Test, ...]
 
 
-def _find(library: Library, given: list[object]) -> Iterable[int]:
-    tests = [test for each in given for test in _conjunction(each)]
-    dated = [
-        test["touched_at"] for test in tests if list(test) == ["touched_at"] and isinstance(test["touched_at"], dict)
-    ]
-    rest = [test for test in tests if not (list(test) == ["touched_at"] and isinstance(test["touched_at"], dict))]
-    key = b"base" + orjson.dumps(rest, option=orjson.OPT_SORT_KEYS)
-    base = library.match(key, lambda held: where(_mask(held, {"+and": rest})))
-    if not dated:
-        return base
-    touched = library.columns.touched
-    low, high = -(2**62), 2**62
-    for test in dated:
-        for name, moment in test.items():
-            second = _second(moment)
-            if name in {"+gt", "+gte"}:
-                low = max(low, second + (name == "+gt"))
-            elif name in {"+lt", "+lte"}:
-                high = min(high, second - (name == "+lt"))
-            else:
-                raise LanguageError(f"Unknown operator {name}")
-    return [place for place in base if low <= touched[place] <= high]
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one of the parts holds."""
+
+    parts: tuple[Test, ...]
 
 
-def _conjunction(given: object) -> list[dict[str, Any]]:
-    """The tests of a nest of ``+and``."""
-    if not given:
-        return []
+@dataclass(frozen=True, slots=True)
+class HasName:
+    """The type or the status has this name, however it is spelled."""
+
+    column: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class HasId:
+    """The type or the status has this id."""
+
+    column: str
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The id, the score or a date, in milliseconds, passes every comparison; a missing one passes none."""
+
+    field: str
+    bounds: tuple[tuple[str, float], ...]
+
+    def holds(self, number: float | None) -> bool:
+        """Whether a number passes."""
+        return (
+            number is not None
+            and number != ABSENT
+            and all(COMPARISONS[name](number, bound) for name, bound in self.bounds)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A text is what is asked for, or contains it; letter case does not matter."""
+
+    field: str
+    text: str
+    part: bool
+
+
+Test: TypeAlias = AllOf | AnyOf | HasName | HasId | Compared | Written
+
+
+def parse(criteria: object, filters: object, *, now: float) -> AllOf:
+    """What a query asks for.
+
+    Args:
+        criteria: the first part of the query.
+        filters: the second part; both must hold.
+        now: what ``NOW`` stands for, in seconds since 1970.
+
+    Raises:
+        LanguageError: the query cannot be understood.
+    """
+    return AllOf((*_members("criteria", criteria, now), *_members("filters", filters, now)))
+
+
+def _members(part: str, given: object, now: float) -> tuple[Test, ...]:
+    """The tests of an object, with those of a nested ``+and`` beside them."""
+    if given is None or given == []:  # PHP writes an empty object as an empty list
+        return ()
     if not isinstance(given, dict):
-        raise LanguageError("criteria and filters must be objects")
-    if list(given) == ["+and"] and isinstance(given["+and"], list):
-        return [test for each in given["+and"] for test in _conjunction(each)]
-    return [{name: value} for name, value in given.items()]
-
-
-def _mask(library: Library, given: dict[str, Any]) -> bytes:
-    """A byte for each row: 1 where the test lets it through."""
-    size = len(library)
-    here = _table(library.columns.status, lambda status: status != DELETED)
+        raise LanguageError(part, f"The {part} must be an object.")
+    tests: list[Test] = []
     for name, value in given.items():
         if name == "+and":
-            parts = [_mask(library, each) for each in value]
-            mask = _all(parts, size)
+            for each in _listed(name, value):
+                tests += _members(name, each, now)
         elif name == "+or":
-            mask = _any([_mask(library, each) for each in value], size)
+            tests.append(AnyOf(tuple(AllOf(_members(name, each, now)) for each in _listed(name, value))))
         else:
-            mask = _test(library, name, value)
-        here = _all([here, mask], size)
-    return here
+            tests.append(_test(name, value, now))
+    return tuple(tests)
 
 
-def _all(masks: list[bytes], size: int) -> bytes:
-    number = int.from_bytes(b"\1" * size)
-    for mask in masks:
-        number &= int.from_bytes(mask)
-    return number.to_bytes(size)
+def _listed(name: str, value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise LanguageError(name, f"The {name} operator takes a list.")
+    return value
 
 
-def _any(masks: list[bytes], size: int) -> bytes:
-    number = 0
-    for mask in masks:
-        number |= int.from_bytes(mask)
-    return number.to_bytes(size)
-
-
-def _table(column: bytearray, test: Callable[[int], bool]) -> bytes:
-    """A test of one small number over a whole column."""
-    return bytes(column.translate(bytes(test(number) for number in range(256))))
-
-
-def _test(library: Library, name: str, value: Any) -> bytes:  # noqa: ANN401  whatever JSON holds
-    columns = library.columns
-    if name == "score":
-        bounds = value if isinstance(value, dict) else {"is": value}
-        return _table(columns.score, lambda tenths: _compare(tenths / 10, bounds))
-    if name in {"status_name", "status"}:
-        wanted = str(_is(value)).casefold()
-        return _table(columns.status, lambda number: STATUSES.get(number, ("",))[0].casefold() == wanted)
-    if name == "status_id":
-        return _table(columns.status, lambda number: number == int(_is(value)))
-    if name in {"type_name", "type"}:
-        wanted = str(_is(value)).casefold()
-        kinds = columns.kinds
-        return _table(columns.kind, lambda place: 0 < place <= len(kinds) and kinds[place - 1].casefold() == wanted)
-    if name == "type_id":
-        return _table(columns.kind, lambda place: place == int(_is(value)))
-    rows = (library.row(place) for place in range(len(library)))
+def _test(name: str, value: object, now: float) -> Test:
+    if name in _NAMES:
+        return HasName(_NAMES[name], str(_exact(name, value)).casefold())
+    if name in _IDS:
+        return HasId(_IDS[name], int(_number(name, _exact(name, value))))
+    if name in {"id", "score"}:
+        return Compared(name, _bounds(name, value, _number))
     if name in DATES:
-        return bytes(_dated(row.get(name), value) for row in rows)
-    if name in {"value", "id", "title"}:
-        return bytes(_text_test(str(row.get(name, "")), value) for row in rows)
-    if name in {"tag", "tags", "sources", "source", "mentions"}:
-        return bytes(_mentions(row, name, str(_is(value)).casefold()) for row in rows)
-    raise LanguageError(f"Unknown field {name}")
+        return Compared(name, _bounds(name, value, lambda field, moment: _moment(field, moment, now)))
+    field = _ALIASES.get(name, name)
+    if field not in TEXTS:
+        raise LanguageError(name, f"The field {name} is unknown.")
+    if isinstance(value, dict) and list(value) == ["+contains"]:
+        return Written(field, str(value["+contains"]).casefold(), part=True)
+    return Written(field, str(_exact(name, value)).casefold(), part=field == "mentions")
 
 
-def _is(value: Any) -> Any:  # noqa: ANN401  whatever JSON holds
-    return value["is"] if isinstance(value, dict) and "is" in value else value
+def _exact(name: str, value: object) -> Any:  # noqa: ANN401  whatever JSON holds
+    """A plain value, or the one of an ``is``."""
+    if not isinstance(value, (dict, list)):
+        return value
+    if isinstance(value, dict) and list(value) == ["is"]:
+        return _exact(name, value["is"])
+    raise LanguageError(name, f"The operator for {name} is unknown.")
 
 
-def _compare(number: float, bounds: dict[str, Any]) -> bool:
-    for name, bound in bounds.items():
-        if name == "is":
-            if number != float(bound):
-                return False
-        elif name not in COMPARISONS:
-            raise LanguageError(f"Unknown operator {name}")
-        elif not COMPARISONS[name](number, float(bound)):
-            return False
-    return True
+def _bounds(name: str, value: object, read: Callable[[str, object], float]) -> tuple[tuple[str, float], ...]:
+    given = value if isinstance(value, dict) else {"is": value}
+    for operator_name in given:
+        if operator_name not in COMPARISONS:
+            raise LanguageError(name, f"The operator {operator_name} is unknown.")
+    return tuple(sorted((operator_name, read(name, bound)) for operator_name, bound in given.items()))
 
 
-def _dated(given: object, bounds: object) -> bool:
-    if not isinstance(given, str) or not isinstance(bounds, dict):
-        return False
-    return all(COMPARISONS[name](as_seconds(given), _second(moment)) for name, moment in bounds.items())
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise LanguageError(name, f"The {name} must be a number.")
+    try:
+        return float(value)
+    except ValueError:
+        raise LanguageError(name, f"The {name} must be a number.") from None
 
 
-def _second(moment: object) -> int:
-    if moment == "NOW":
-        return int(datetime.now(UTC).timestamp())
-    if not isinstance(moment, str) or not re.match(r"\d{4}-\d\d-\d\d", moment):
-        raise LanguageError(f"Unknown date {moment}")
-    return as_seconds(moment)
-
-
-def _text_test(text: str, value: Any) -> bool:  # noqa: ANN401  whatever JSON holds
-    if isinstance(value, dict) and "+contains" in value:
-        return str(value["+contains"]).casefold() in text.casefold()
-    return text.casefold() == str(_is(value)).casefold()
-
-
-def _mentions(row: Row, name: str, wanted: str) -> bool:
-    if name == "mentions":
-        return wanted in orjson.dumps(row).decode().casefold()
-    given = row.get("tags" if name.startswith("tag") else "sources") or []
-    names = [each.get("name") if isinstance(each, dict) else each for each in given]
-    return any(str(each).casefold() == wanted for each in names)
+def _moment(name: str, value: object, now: float) -> float:
+    """A date, ``NOW``, or a time before or after it such as ``NOW-7DAYS``, in milliseconds since 1970."""
+    if isinstance(value, str) and (relative := _NOW.fullmatch(value.strip())):
+        sign, count, unit = relative.groups()
+        if sign is None:
+            return int(now) * 1000
+        if unit.upper() in _UNITS:
+            return (int(now) + int(f"{sign}{count}") * _UNITS[unit.upper()]) * 1000
+    milliseconds = as_milliseconds(value)
+    if milliseconds == ABSENT:
+        raise LanguageError(name, f"The {name} is not a valid date.")
+    return milliseconds

@@ -2,236 +2,181 @@
 
 from __future__ import annotations
 
-import gzip
-import itertools
+import time
 from array import array
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Protocol
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Protocol
 
-import orjson
-
-STATUSES = {
-    1: ("Active", "Poses a threat and is being exported to detection tools."),
-    2: ("Expired", "No longer poses a serious threat."),
-    3: ("Indirect", "Associated to an active indicator or event (i.e. pDNS)."),
-    4: ("Review", "Requires further analysis."),
-    5: ("Whitelisted", "Poses NO risk and should never be deployed."),
-}
-TYPES = (
-    "ASN",
-    "Binary String",
-    "CIDR Block",
-    "CVE",
-    "Email Address",
-    "Email Attachment",
-    "Email Subject",
-    "File Mapping",
-    "File Path",
-    "Filename",
-    "FQDN",
-    "Fuzzy Hash",
-    "GOST Hash",
-    "Hash ION",
-    "IP Address",
-    "IPv6 Address",
-    "MAC Address",
-    "MD5",
-    "Mutex",
-    "Password",
-    "Registry Key",
-    "Service Name",
-    "SHA-1",
-    "SHA-256",
-    "SHA-384",
-    "SHA-512",
-    "String",
-    "x509 Serial",
-    "x509 Subject",
-    "URL",
-    "URL Path",
-    "User-agent",
-    "Username",
-    "X-Mailer",
+from tqmisp.simulators.threatq import codec
+from tqmisp.simulators.threatq.catalog import (
+    CUSTOM_TYPES,
+    Named,
+    Row,
+    class_of,
+    status_object,
+    status_of,
+    type_object,
+    type_of,
 )
-"""The types that ThreatQ ships; the id of each is its place here, from 1 on."""
+from tqmisp.simulators.threatq.columns import Columns, as_text
 
-DELETED = 255
-"""In the column of statuses: the row is gone."""
-
-Row = dict[str, Any]
+Places = Sequence[int]
+"""Where rows are in the library; mostly an ``array``, since a list would hold an object for each."""
+MOST_REMEMBERED = 16_000_000
+"""Places that are remembered over all queries; four bytes each."""
+_ENTRY = 100
+"""What a query costs to remember even if it finds nothing, in places."""
 
 
 class Rows(Protocol):
-    """Where the full rows come from."""
+    """Where the rows come from, as they were at the beginning."""
 
-    def __len__(self) -> int: ...
+    def get(self, place: int) -> Row:
+        """A row, as the full answer holds it."""
+        ...
 
-    def get(self, index: int) -> Row:
-        """The full row at a place, as the older default answer holds it."""
+    def raw(self, place: int) -> bytes:
+        """The same as JSON."""
         ...
 
 
 class Library:
-    """Rows in the order of their ids, with the columns that filters use.
+    """Rows in the order of their ids, with the columns that filters use, and the changes made since the beginning.
 
-    A column is a string of bytes, so that a test over all rows is one ``translate`` and a conjunction one ``&``.
+    Attributes:
+        ids: of all rows, also of the deleted ones.
+        columns: what filters look at.
+        now: gives the time in seconds; replace it for a clock that stands still.
     """
 
-    def __init__(self, rows: Rows, ids: Sequence[int], columns: Columns) -> None:
-        self._rows = rows
-        self._changed: dict[int, Row] = {}
+    def __init__(
+        self, rows: Rows, ids: Iterable[int], columns: Columns, *, now: Callable[[], float] = time.time
+    ) -> None:
         self.ids = array("q", ids)
         self.columns = columns
-        self._matches: dict[bytes, list[int]] = {}
+        self.now = now
+        self._rows = rows
+        self._changed: dict[int, Row] = {}
+        self._found: OrderedDict[Hashable, Places] = OrderedDict()
+        self._remembered = 0
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def row(self, index: int) -> Row:
-        """The full row at a place."""
-        changed = self._changed.get(index)
-        return changed if changed is not None else self._rows.get(index)
+    def row(self, place: int) -> Row:
+        """The row at a place; not to be changed."""
+        changed = self._changed.get(place)
+        return changed if changed is not None else self._rows.get(place)
 
-    def match(self, key: bytes, find: Callable[[Library], Iterable[int]]) -> list[int]:
-        """The places of the rows of a query, remembered under a key until something changes."""
-        found = self._matches.get(key)
-        if found is None:
-            if len(self._matches) > 200:
-                self._matches.clear()
-            found = self._matches[key] = list(find(self))
-        return found
+    def raw(self, place: int) -> bytes:
+        """The same as JSON."""
+        changed = self._changed.get(place)
+        return codec.dumps(changed) if changed is not None else self._rows.raw(place)
 
     def place_of(self, identity: int) -> int | None:
-        """The place of the row with an id; None where there is none."""
-        place = bisect_right(self.ids, identity) - 1
-        return place if place >= 0 and self.ids[place] == identity else None
+        """The place of the row with an id; None where there is none, or it was deleted."""
+        place = bisect_left(self.ids, identity)
+        if place == len(self.ids) or self.ids[place] != identity or not self.columns.alive[place]:
+            return None
+        return place
 
-    def after(self, matches: Sequence[int], identity: int) -> int:
-        """Where in a match the rows with an id above this one begin."""
-        return bisect_right(matches, bisect_right(self.ids, identity) - 1)
+    def get(self, identity: int) -> Row:
+        """The row with an id; not to be changed.
+
+        Raises:
+            KeyError: there is none, or it was deleted.
+        """
+        return self.row(self._known(identity))
 
     def change(self, identity: int, changes: Row, *, touch: bool = True) -> None:
-        """Change a row; its dates move as ThreatQ's do."""
-        place = self.place_of(identity)
-        if place is None:
-            raise KeyError(identity)
-        row = dict(self.row(place)) | changes
-        if touch:
-            row["touched_at"] = row["updated_at"] = as_text(datetime.now(UTC).timestamp())
-        self._changed[place] = row
+        """Change fields of a row; ``updated_at`` and ``touched_at`` move unless ``touch`` is false.
+
+        Raises:
+            KeyError: there is no such row, or it was deleted.
+        """
+        place = self._known(identity)
+        moved = {"updated_at": self._date(), "touched_at": self._date()} if touch else {}
+        row = self._complete(self.row(place) | moved | changes, changes)
         self.columns.set(place, row)
-        self._matches.clear()
+        self._changed[place] = row
+        self._forget()
+
+    def expire(self, identity: int) -> None:
+        """Let a row expire, as ThreatQ's own policy does.
+
+        Raises:
+            KeyError: there is no such row, or it was deleted.
+        """
+        self.change(identity, {"status": "Expired", "expires_at": None, "expired_at": self._date()})
 
     def add(self, rows: Iterable[Row]) -> list[int]:
-        """Add rows with new ids; return these."""
+        """Add rows and return their ids; what a row leaves out is filled in: it is new, Active and has no context."""
         added = []
         for given in rows:
             identity = (self.ids[-1] if self.ids else 0) + 1
-            row = given | {"id": identity}
+            dates = dict.fromkeys(("created_at", "published_at", "updated_at", "touched_at"), self._date())
+            blank = {"adversaries": [], "attributes": [], "sources": [], "tags": [], "score": 0, "status": "Active"}
+            row = self._complete(blank | dates | given | {"id": identity}, given)
+            self.columns.append(row)
             self.ids.append(identity)
             self._changed[len(self.ids) - 1] = row
-            self.columns.append(row)
             added.append(identity)
-        self._matches.clear()
+        self._forget()
         return added
 
     def delete(self, identity: int) -> None:
-        """Delete a row for good."""
+        """Delete a row for good: no query gives it any more.
+
+        Raises:
+            KeyError: there is no such row, or it was deleted.
+        """
+        self.columns.alive[self._known(identity)] = 0
+        self._forget()
+
+    def remember(self, key: Hashable, find: Callable[[], Places]) -> Places:
+        """What a search gave, kept under a key until something changes or newer ones need the room."""
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = find()
+            self._remembered += len(found) + _ENTRY
+            while self._remembered > MOST_REMEMBERED and len(self._found) > 1:
+                self._remembered -= len(self._found.popitem(last=False)[1]) + _ENTRY
+        self._found.move_to_end(key)
+        return found
+
+    def _forget(self) -> None:
+        self._found.clear()
+        self._remembered = 0
+
+    def _known(self, identity: int) -> int:
         place = self.place_of(identity)
         if place is None:
             raise KeyError(identity)
-        self.columns.status[place] = DELETED
-        self._matches.clear()
+        return place
 
+    def _date(self) -> str:
+        return as_text(int(self.now()))
 
-class Columns:
-    """Status, score (in tenths), type and time of every row."""
-
-    def __init__(self, status: bytearray, score: bytearray, kind: bytearray, touched: array[int]) -> None:
-        self.status = status
-        self.score = score
-        self.kind = kind
-        self.touched = touched
-        self.kinds: list[str] = list(TYPES)
-
-    def append(self, row: Row) -> None:
-        """Take the values of a further row."""
-        self.status.append(0)
-        self.score.append(0)
-        self.kind.append(0)
-        self.touched.append(0)
-        self.set(len(self.status) - 1, row)
-
-    def set(self, place: int, row: Row) -> None:
-        """Take the values of a row at a place."""
-        status, kind = row.get("status"), row.get("type")
-        name = kind.get("name") if isinstance(kind, dict) else kind
-        self.status[place] = int(status["id"]) if isinstance(status, dict) else 0
-        score = row.get("score")
-        self.score[place] = min(max(round(score * 10), 0), 250) if isinstance(score, (int, float)) else 0
-        self.kind[place] = self._kind(str(name))
-        self.touched[place] = as_seconds(row.get("touched_at"))
-
-    def _kind(self, name: str) -> int:
-        try:
-            return self.kinds.index(name) + 1
-        except ValueError:
-            if len(self.kinds) < 254:
-                self.kinds.append(name)
-            return len(self.kinds)
-
-
-class CorpusRows:
-    """Rows of a file, kept as the bytes of their lines."""
-
-    def __init__(self, lines: list[bytes]) -> None:
-        self._lines = lines
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    def get(self, index: int) -> Row:
-        """Decode one line."""
-        row: Row = orjson.loads(self._lines[index])
+    def _complete(self, row: Row, given: Row) -> Row:
+        """Spell out the type and the status of a row where they are given by name, or by id alone."""
+        if named := _only(given, "type", "type_id"):
+            kind = self._numbered(type_of(named))
+            row |= {"type": type_object(kind), "type_id": kind.id, "class": class_of(kind.name)}
+        if (named := _only(given, "status", "status_id")) or isinstance(row.get("status"), str):
+            status = status_of(named or row)
+            row |= {"status": status_object(status), "status_id": status.id}
         return row
 
-
-def from_corpus(path: Path) -> Library:
-    """The indicators of an NDJSON file, packed by gzip or not; a row a line, as ThreatQ's full answer holds it."""
-    entries: list[tuple[int, bytes]] = []
-    columns = Columns(bytearray(), bytearray(), bytearray(), array("q"))
-    parsed = []
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
-        for line in lines:
-            if line.strip():
-                row = orjson.loads(line)
-                parsed.append((row["id"], row.get("status"), row.get("type"), row.get("score"), row.get("touched_at")))
-                entries.append((row["id"], line))
-    order = sorted(range(len(entries)), key=lambda place: entries[place][0])
-    for place in order:
-        _, status, kind, score, touched = parsed[place]
-        columns.append({"status": status, "type": kind, "score": score, "touched_at": touched})
-    return Library(CorpusRows([entries[place][1] for place in order]), [entries[place][0] for place in order], columns)
+    def _numbered(self, kind: Named) -> Named:
+        """A type with an id, also one that ThreatQ does not ship."""
+        if kind.id or not kind.name:
+            return kind
+        known = self.columns.kind.values
+        same = next((each for each in known if each.name == kind.name), None)
+        return same or Named(max(CUSTOM_TYPES, *(each.id + 1 for each in known), 0), kind.name)
 
 
-def where(mask: bytes) -> Iterator[int]:
-    """The places at which a mask is set."""
-    return itertools.compress(itertools.count(), mask)
-
-
-def as_seconds(text: object) -> int:
-    """A date of ThreatQ in seconds since 1970; a missing one is before all others."""
-    if not isinstance(text, str):
-        return -1
-    try:
-        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
-    except ValueError:
-        return -1
-
-
-def as_text(seconds: float) -> str:
-    """Seconds since 1970 as ThreatQ writes a date."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+def _only(row: Row, *names: str) -> Row:
+    return {name: row[name] for name in names if name in row}
