@@ -118,7 +118,7 @@ def test_hostile_words_in_a_status() -> None:
             {
                 "name": HOSTILE,
                 "url": HOSTILE,
-                "lock": HOSTILE,
+                "lock": {"host": HOSTILE, "process": 1, "since": "2026-11-24"},
                 "open_slices": 2,
                 "events": [{"uuid": "u", "info": HOSTILE, "date": "2026-11-24", "attributes": 5}],
                 "refused": [
@@ -135,7 +135,7 @@ def test_hostile_words_in_a_status() -> None:
     shown = _printed(render.status(document), width=120)
     assert _is_harmless(shown)
     assert len(shown) < 4_000
-    assert "2 slices were promised and not confirmed" in shown
+    assert "Slices promised and not confirmed: 2" in shown
 
 
 def test_the_url_of_a_database_without_its_password() -> None:

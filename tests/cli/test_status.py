@@ -68,7 +68,7 @@ async def _leave(place: Path) -> None:
             "target_id": target,
             "run_id": run,
             "kind": "rejected",
-            "code": "invalid_domain",
+            "code": "x",
             "reason": "It is none.",
         }
         async with journal.engine.begin() as connection:
@@ -92,7 +92,7 @@ def test_after_trouble(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     anyio.run(_leave, tmp_path)
     _, out = _status(capsys, "--state", str(tmp_path))
     assert "died" in out
-    assert "1 slices were promised and not confirmed" in out
+    assert "Slices promised and not confirmed: 1" in out
     assert r"7 FQDN evil\x1b[31m\ud800" in out
     _, out = _status(capsys, "--state", str(tmp_path), "--json")
     (sample,) = json.loads(out)["targets"][0]["refused"][0]["samples"]
@@ -107,7 +107,7 @@ def test_who_is_at_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         seen.append(_status(capsys, "--state", str(tmp_path))[1])
 
     anyio.run(_while_at_work, tmp_path, look)
-    assert f":{os.getpid()}:" in seen[0]
+    assert f"At work now: process {os.getpid()} on " in seen[0]
     assert "Nobody is at work." in _status(capsys, "--state", str(tmp_path))[1]
 
 

@@ -127,7 +127,7 @@ def _target(target: Mapping[str, Any]) -> Iterator[RenderableType]:
     holder = target["lock"]
     if holder:
         yield Text.assemble(
-            f"At work now: process {holder['process']} on ", safe(holder["host"]), f", {holder['since']}"
+            f"At work now: process {holder['process']} on ", safe(holder["host"]), f" since {escape(holder['since'])}"
         )
     else:
         yield Text("Nobody is at work.")
