@@ -1,0 +1,85 @@
+"""A terminal for tests: starts a program on it, waits for what it shows, and types."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_SECONDS = 60.0
+_TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Makes the terminal the one that getpass opens, and goes on as the program."""
+
+
+class Terminal:
+    """What stands on the terminal, and a keyboard."""
+
+    def __init__(self, master: int, process: subprocess.Popen[bytes]) -> None:
+        self.shown = ""
+        self.process = process
+        self._master = master
+        self._seen = 0
+
+    def expect(self, text: str) -> None:
+        """Wait until ``text`` appears behind what was expected before; fail when the program ends without it."""
+        deadline = time.monotonic() + _SECONDS
+        while (found := self.shown.find(text, self._seen)) < 0:
+            assert self._read(deadline), f"{text!r} did not appear in {self.shown!r}"
+        self._seen = found + len(text)
+
+    def type(self, text: str) -> None:
+        """Type a line."""
+        os.write(self._master, text.encode() + b"\n")
+
+    def press(self, key: bytes) -> None:
+        """Press a key, such as Ctrl-C."""
+        os.write(self._master, key)
+
+    def end(self) -> int:
+        """Read on until the program has ended; give its exit code."""
+        deadline = time.monotonic() + _SECONDS
+        while self._read(deadline):
+            pass
+        return self.process.wait(_SECONDS)
+
+    def _read(self, deadline: float) -> bool:
+        ready, _, _ = select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            return False
+        try:
+            got = os.read(self._master, 65_536)
+        except OSError:  # how Linux says that nobody holds the other end any more
+            return False
+        self.shown += got.decode().replace("\r\n", "\n")
+        return bool(got)
+
+
+@contextmanager
+def on_terminal(*argv: str, cwd: Path) -> Iterator[Terminal]:
+    """Run Python with these arguments on a terminal of its own."""
+    master, slave = os.openpty()
+    try:
+        with subprocess.Popen(  # noqa: S603  our own program
+            [sys.executable, "-c", _TAKE_TERMINAL, sys.executable, *argv],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            cwd=cwd,
+        ) as process:
+            os.close(slave)
+            try:
+                yield Terminal(master, process)
+            finally:
+                process.kill()
+    finally:
+        os.close(master)
