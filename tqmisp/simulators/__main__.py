@@ -1,4 +1,4 @@
-"""``python -m tqmisp.simulators``: serve both simulators until standard input ends or a signal comes."""
+"""``python -m tqmisp.simulators``: serve both simulators until a signal comes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tqmisp.pipeline.stop import SIGNALS
 from tqmisp.simulators.sandbox import GENERATED, Endpoints, SandboxOptions, serve
 
 
-async def _serve_while_wanted(options: SandboxOptions) -> None:
+async def _serve(options: SandboxOptions, end_with_stdin: bool) -> None:  # noqa: FBT001  passed on by anyio.run
     async with anyio.create_task_group() as tasks:
 
         async def until_signal() -> None:
@@ -24,18 +24,15 @@ async def _serve_while_wanted(options: SandboxOptions) -> None:
                     tasks.cancel_scope.cancel()
 
         async def until_nobody_waits() -> None:
-            """Standard input ends when the process that started us is gone, however it went."""
-            try:
-                while True:
-                    await anyio.wait_readable(sys.stdin)
-                    if not os.read(sys.stdin.fileno(), 4096):
-                        break
-            except PermissionError:
-                return  # a file or /dev/null: nobody is at the other end
-            tasks.cancel_scope.cancel()
+            descriptor = sys.stdin.fileno()
+            while True:
+                await anyio.wait_readable(descriptor)
+                if not os.read(descriptor, 4096):
+                    tasks.cancel_scope.cancel()
+                    return
 
         tasks.start_soon(until_signal)
-        if not sys.stdin.isatty():
+        if end_with_stdin:
             tasks.start_soon(until_nobody_waits)
         await serve(options, _say)
 
@@ -48,14 +45,18 @@ def _say(endpoints: Endpoints) -> None:
 def main() -> int:
     """Parse the command line and serve."""
     parser = argparse.ArgumentParser(prog="python -m tqmisp.simulators", description=__doc__)
-    parser.add_argument("--indicators", type=int, default=GENERATED)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--corpus", type=Path)
-    parser.add_argument("--state", type=Path)
-    given = parser.parse_args()
-    options = SandboxOptions(indicators=given.indicators, seed=given.seed, corpus=given.corpus, state=given.state)
+    parser.add_argument("--indicators", type=int, default=GENERATED, help="generate so many indicators")
+    parser.add_argument("--seed", type=int, default=0, help="generate others of them")
+    parser.add_argument("--corpus", type=Path, help="serve the indicators of this file")
+    parser.add_argument("--state", type=Path, help="keep what was sent, and the ports, in this folder")
+    parser.add_argument("--ready-file", type=Path, help="write here where the servers are")
+    parser.add_argument("--threatq-port", type=int, default=0)
+    parser.add_argument("--misp-port", type=int, default=0)
+    parser.add_argument("--end-with-stdin", action="store_true", help="end also when standard input, a pipe, does")
+    given = vars(parser.parse_args())
+    end_with_stdin = given.pop("end_with_stdin")
     try:
-        anyio.run(_serve_while_wanted, options)
+        anyio.run(_serve, SandboxOptions(**given), end_with_stdin)
     except BaseExceptionGroup as group:
         error = first_error(group)
         if not isinstance(error, TqmispError):
