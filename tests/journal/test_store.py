@@ -9,10 +9,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from tqmisp.errors import ConfigError, LockHeld
 from tqmisp.journal import Journal, migrations, schema
+from tqmisp.journal.rows import Rows
 
 
 async def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
@@ -109,3 +110,20 @@ async def test_runs_and_watermarks_are_remembered(tmp_path: Path) -> None:
             await journal.set_watermark(target, "scope", moment)
             assert await journal.watermark(target, "scope") == moment
         assert await journal.watermark(target, "another scope") is None
+
+
+async def test_looking_up_does_not_read_the_whole_ledger(tmp_path: Path) -> None:
+    """SQLite searches by what is asked for, not through all rows of a target."""
+    asked: list[tuple[str, tuple[object, ...]]] = []
+    async with Journal.open(tmp_path) as journal:
+
+        @event.listens_for(journal.engine.sync_engine, "before_cursor_execute")
+        def note(_c: object, _cursor: object, statement: str, parameters: tuple[object, ...], *_: object) -> None:
+            asked.append((statement, parameters))
+
+        await Rows(journal.engine, 1).look_up([(1, b"1" * 16), (2, b"2" * 16)])
+        by_key, by_uuid = list(asked)
+        async with journal.engine.connect() as connection:
+            for (statement, parameters), index in ((by_key, "indicator_id=?"), (by_uuid, "uuid=?")):
+                plan = (await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)).all()
+                assert index in plan[0][3]

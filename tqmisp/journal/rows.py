@@ -185,7 +185,7 @@ class Rows:
             connection,
             ledger,
             [
-                (self.target, key, uuid, fingerprint, fold, event, number, timestamp, live)
+                (key, self.target, uuid, fingerprint, fold, event, number, timestamp, live)
                 for key, uuid, fingerprint, fold, timestamp, _, _ in items
             ],
         )
@@ -196,7 +196,7 @@ class Rows:
         await insert_rows(
             connection,
             ledger,
-            [(self.target, key, uuid, mark, fold, event, 0, 0, state) for key, uuid, mark, fold, event in merged],
+            [(key, self.target, uuid, mark, fold, event, 0, 0, state) for key, uuid, mark, fold, event in merged],
         )
 
     async def change(

@@ -105,8 +105,8 @@ slices = Table(
 ledger = Table(
     "ledger",
     metadata,
-    Column("target_id", SmallInteger, nullable=False),
     Column("indicator_id", BigInteger, nullable=False),
+    Column("target_id", SmallInteger, nullable=False),
     Column("uuid", LargeBinary(16), nullable=False),
     Column("fingerprint", LargeBinary(8), nullable=False),
     Column("fold", BigInteger, nullable=False),
@@ -114,8 +114,9 @@ ledger = Table(
     Column("slice_id", Integer, nullable=False),
     Column("timestamp", BigInteger, nullable=False),
     Column("state", SmallInteger, nullable=False),
-    PrimaryKeyConstraint("target_id", "indicator_id", "uuid"),
-    Index("ledger_uuid", "target_id", "uuid"),
+    # the target does not come first: SQLite would rather read all rows of a target than use the index beside it
+    PrimaryKeyConstraint("indicator_id", "target_id", "uuid"),
+    Index("ledger_uuid", "uuid", "target_id"),
     sqlite_with_rowid=False,
 )
 

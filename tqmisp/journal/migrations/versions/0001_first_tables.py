@@ -60,8 +60,8 @@ def upgrade() -> None:
     op.create_index("slices_open", "slices", ["target_id", "closed_at"])
     op.create_table(
         "ledger",
-        sa.Column("target_id", sa.SmallInteger, nullable=False),
         sa.Column("indicator_id", sa.BigInteger, nullable=False),
+        sa.Column("target_id", sa.SmallInteger, nullable=False),
         sa.Column("uuid", sa.LargeBinary(16), nullable=False),
         sa.Column("fingerprint", sa.LargeBinary(8), nullable=False),
         sa.Column("fold", sa.BigInteger, nullable=False),
@@ -69,10 +69,10 @@ def upgrade() -> None:
         sa.Column("slice_id", sa.Integer, nullable=False),
         sa.Column("timestamp", sa.BigInteger, nullable=False),
         sa.Column("state", sa.SmallInteger, nullable=False),
-        sa.PrimaryKeyConstraint("target_id", "indicator_id", "uuid"),
+        sa.PrimaryKeyConstraint("indicator_id", "target_id", "uuid"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ledger_uuid", "ledger", ["target_id", "uuid"])
+    op.create_index("ledger_uuid", "ledger", ["uuid", "target_id"])
     op.create_table(
         "refusals",
         sa.Column("target_id", sa.Integer, nullable=False),
