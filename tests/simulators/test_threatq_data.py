@@ -15,6 +15,7 @@ from tqmisp.simulators.threatq.catalog import DATES, TYPES, status_of, type_of
 from tqmisp.simulators.threatq.columns import as_milliseconds
 from tqmisp.simulators.threatq.library import Library
 
+SAMPLE = Path(__file__).parents[2] / "benchmarks" / "data" / "threatq-sample.ndjson.gz"
 MANY = 60_000
 """Enough that everything rare occurs."""
 
@@ -142,3 +143,11 @@ def test_what_is_no_corpus_is_refused(tmp_path: Path, content: bytes, words: str
     path.write_bytes(content)
     with pytest.raises(ValueError, match=words):
         from_corpus(path)
+
+
+def test_the_sample_is_what_its_readme_says() -> None:
+    """What the first command of the README exports: every type that the sources have, and enough for three events."""
+    rows = rows_of(from_corpus(SAMPLE))
+    assert f"{len(rows):,} real indicators" in (SAMPLE.parent / "README.md").read_text()
+    assert 50_000 < sum(row["status"]["name"] == "Active" for row in rows) <= 75_000
+    assert len({row["type"]["name"] for row in rows}) == 21
