@@ -8,6 +8,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from aiohttp.typedefs import Handler, Middleware
@@ -21,7 +22,7 @@ from tqmisp.misp.options import EventOptions, MispOptions
 from tqmisp.observe.receipt import Receipt, TargetReceipt
 from tqmisp.pipeline.limits import Limits
 from tqmisp.pipeline.stop import Stop
-from tqmisp.simulators.misp import DEFAULT_KEY, MispStore
+from tqmisp.simulators.misp import DEFAULT_KEY, MispStore, key_of
 from tqmisp.simulators.misp import create_app as misp_app
 from tqmisp.simulators.threatq import Library, ThreatQSimulatorOptions, from_corpus, generate
 from tqmisp.simulators.threatq import create_app as threatq_app
@@ -229,3 +230,21 @@ async def test_a_server_that_refuses_us_ends_the_run(
         with pytest.raises(error):
             await here.run(settings=bad)
         assert here.store.write_requests == 0
+
+
+async def test_tags_that_the_key_may_not_make_are_left_out(tmp_path: Path) -> None:
+    """A plain user's attributes carry the tags that MISP has, and nothing is sent that would vanish."""
+    async with world(generate(300, seed=11), tmp_path) as here:
+        plain = replace(here.settings, misp=replace(here.settings.misp, key=SecretStr(key_of("User"))))
+        with structlog.testing.capture_logs() as logs:
+            only(await here.run(settings=plain))
+        [warning] = [entry for entry in logs if "may not make them" in entry["event"]]
+        assert warning["tags"] > 0
+        names = {
+            link.tag.name
+            for event in here.store.events()
+            for attribute in here.store.attributes(event.uuid)
+            for link in attribute.tags
+        }
+        assert "tlp:green" in names
+        assert not any(name.startswith(("threatq:", "misp-galaxy:")) for name in names)

@@ -24,7 +24,7 @@ from tqmisp.errors import Interrupted
 from tqmisp.journal.ledger import Ledger
 from tqmisp.journal.store import Journal
 from tqmisp.misp import identity
-from tqmisp.misp.account import Account, sign_in
+from tqmisp.misp.account import Account, known_tags, sign_in
 from tqmisp.misp.client import MispClient
 from tqmisp.misp.mapping import IndicatorMapper
 from tqmisp.misp.publish import publish
@@ -143,7 +143,14 @@ class Export:
         self.account = await sign_in(self._misp, self._retry)
         self._listener.on_misp_ready()
         space = identity.namespace(settings.threatq.url, settings.events.namespace)
-        mapper = IndicatorMapper(space, settings.mapping, threatq_url=settings.threatq.url)
+        may_make_tags = self.account.may_make_tags
+        mapper = IndicatorMapper(
+            space,
+            settings.mapping,
+            threatq_url=settings.threatq.url,
+            may_make_tags=may_make_tags,
+            known_tags=frozenset() if may_make_tags else await known_tags(self._misp, self._retry),
+        )
         day = datetime.now(ZoneInfo(settings.events.timezone)).date().isoformat()
         ledger = Ledger(
             self._journal,
@@ -184,6 +191,12 @@ class Export:
         )
         receipt.source = source.description() | {"incremental_since": selection.since if mark is not None else None}
         receipt.stopped_by = self._stop.reason
+        if mapper.tags_left_out:
+            log.warning(
+                "MISP lacks some tags, and the role of the key may not make them: they are left out",
+                tags=len(mapper.tags_left_out),
+                examples=sorted(mapper.tags_left_out)[:5],
+            )
         await ledger.flush()
         if not self._stop.requested:
             await ledger.finish()

@@ -54,3 +54,11 @@ async def sign_in(client: MispClient, retry: RetryPolicy) -> Account:
             status=403,
         )
     return account
+
+
+async def known_tags(client: MispClient, retry: RetryPolicy) -> frozenset[str]:
+    """The names of all tags that MISP has, for a key that may not make any."""
+    answer = await retry.call(lambda: client.get("/tags/index"))
+    rows = answer.data.get("Tag") if isinstance(answer.data, dict) else None
+    named = [row.get("name") for row in (rows if isinstance(rows, list) else []) if isinstance(row, dict)]
+    return frozenset(name for name in named if isinstance(name, str))

@@ -11,13 +11,13 @@ class Limits:
 
     producers: int = 2
     """Shards that are read at the same time."""
-    queue_pages: int = 8
+    queue_pages: int = 4
     """Pages that wait between the source and the mapper."""
     queue_bytes: int = 32 * 2**20
     """Bytes of the answers that wait there."""
     slice_items: int = 25_000
     """Items a slice at most."""
-    slice_bytes: int = 4 * 2**20
+    slice_bytes: int = 2 * 2**20
     """Bytes a slice at most."""
     drain_seconds: float = 60.0
     """How long a stopped run may take to finish what it has begun."""
