@@ -244,7 +244,7 @@ async def test_tags_that_the_key_may_not_make_are_left_out(tmp_path: Path) -> No
             link.tag.name
             for event in here.store.events()
             for attribute in here.store.attributes(event.uuid)
-            for link in attribute.tags
+            for link in attribute.tags or ()
         }
         assert "tlp:green" in names
         assert not any(name.startswith(("threatq:", "misp-galaxy:")) for name in names)
