@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -66,6 +67,17 @@ def started(*argv: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[dict[str, dict[str, str]]]:
+    """A ThreatQ with 6,000 indicators and a connector, and a MISP."""
+    with started("-m", "tqmisp", "sandbox", "--indicators", "6000") as process:
+        assert process.stdout is not None
+        ready: dict[str, dict[str, str]] = json.loads(process.stdout.readline())
+        yield ready
+        process.terminate()
+        process.communicate()
 
 
 def receipt() -> Receipt:

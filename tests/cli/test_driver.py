@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import started
 from tests.cli.terminal import on_terminal
 from tqmisp.cli import driver, main
 from tqmisp.threatq import connectors
@@ -21,17 +20,6 @@ from tqmisp.threatq.connectors import ConnectorSettings
 DRIVER = "import sys; from tqmisp.cli.driver import main; sys.exit(main())"
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d - "
 FILE = "tq-misp-export.toml"
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[dict[str, dict[str, str]]]:
-    """A ThreatQ with 6,000 indicators and a connector, and a MISP."""
-    with started("-m", "tqmisp", "sandbox", "--indicators", "6000") as process:
-        assert process.stdout is not None
-        ready: dict[str, dict[str, str]] = json.loads(process.stdout.readline())
-        yield ready
-        process.terminate()
-        process.communicate()
 
 
 def _answers(servers: dict[str, dict[str, str]], **changes: str) -> list[str]:

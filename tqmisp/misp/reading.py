@@ -11,7 +11,10 @@ from tqmisp.misp.identity import as_text
 from tqmisp.pipeline.retry import RetryPolicy
 
 UUIDS_A_SEARCH = 2_000
-"""Measured on MISP 2.5.1: 2,500 UUIDs take 0.17 s and give 2 MB of JSON, ten times that when decoded, 1,000 take 0.1 s, 10,000 take 0.6 s."""
+"""Measured on MISP 2.5.1: 1,000 UUIDs take 0.1 s, 2,500 take 0.17 s.
+
+2,500 are 2 MB of JSON, and ten times that when it is decoded.
+"""
 
 
 class Held(NamedTuple):
