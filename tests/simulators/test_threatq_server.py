@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -138,3 +140,12 @@ async def test_faults_can_be_put_around_it() -> None:
             assert response.status == 503
         async with client.get("/_simulator/requests") as response:
             assert await response.json() == {"GET /api/objects": 1}
+
+
+async def test_pages_can_take_their_time() -> None:
+    """Each page then takes so many seconds at least."""
+    async with serving(generate(1), ThreatQSimulatorOptions(seconds_per_page=0.05)) as asker:
+        for path in ("/api/indicators", "/api/indicators/query/hash/15"):
+            began = time.monotonic()
+            await asker.get(path)
+            assert time.monotonic() - began >= 0.05
