@@ -56,6 +56,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--sandbox", "--indicators", "0"], "--indicators"),
         (["run", "--sandbox", "--indicators", "5", "--corpus", "x"], "exclude one another"),
         (["run", "--sandbox", "--config", "x"], "leave --config out"),
+        (["run", "--sandbox", "--state", "postgresql://db/x"], "With --sandbox, --state is a folder."),
         (["sandbox", "--indicators", "5", "--corpus", "x"], "exclude one another"),
     ],
 )
@@ -150,6 +151,15 @@ def test_python_m_is_the_same_command() -> None:
         _, err = process.communicate(timeout=60)
         assert process.returncode == 2
     assert "error: --slice-size is 0; expected" in err
+
+
+def test_a_terminal_of_few_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it cannot show is spelled out."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    with started("-m", "tqmisp", "status", "--state", "absent-\u00e9") as process:
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, "")
+    assert r"absent-\xe9" in out
 
 
 def test_a_reader_that_leaves(tmp_path: Path) -> None:

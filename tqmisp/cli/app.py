@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -83,6 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     logs.configure()
     logs.register(())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show must not end a run
     try:
         get_command(app).main(args=None if argv is None else list(argv), prog_name="tqmisp")
         sys.stdout.flush()

@@ -98,6 +98,8 @@ def run(
     origin = ctx.get_parameter_source("config")
     if sandbox and config is not None and origin is not None and origin.name == "COMMANDLINE":
         raise typer.BadParameter("--sandbox brings its own servers; leave --config out.")
+    if sandbox and state is not None and "://" in state:
+        raise typer.BadParameter("With --sandbox, --state is a folder.")
     if sandbox:
         folder = Path(state or tempfile.mkdtemp(prefix="tqmisp-"))
         simulated = SandboxOptions(indicators=indicators or GENERATED, corpus=corpus, state=folder / "sandbox")
