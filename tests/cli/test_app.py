@@ -76,13 +76,14 @@ def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_wrong_configuration_ends_with_2(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each mistake is a line, then comes what to do; no secret and no traceback."""
+    lines = config.read_text().count("\n")
     config.write_text(config.read_text() + "kye = 'x'\n[events]\nslice_size = 0\n")
     assert main(["run"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
-        "error: tqmisp.toml: misp.kye is not known; did you mean misp.key?\n"
-        "error: tqmisp.toml: events.slice_size is 0; expected a whole number from 1 to 25,000.\n"
+        f"error: tqmisp.toml, line {lines + 1}: misp.kye is not known; did you mean misp.key?\n"
+        f"error: tqmisp.toml, line {lines + 3}: events.slice_size is 0; expected a whole number from 1 to 25,000.\n"
         "hint: docs/configuration.md shows every setting; --help lists the options.\n"
     )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from tqmisp.config.lines import line_numbers
 from tqmisp.config.near import did_you_mean
 from tqmisp.errors import ConfigError
 
@@ -56,11 +57,19 @@ class Layer:
     names: Mapping[str, str] = field(default_factory=dict)
     """What this origin calls a dotted key; by default ``section.key``."""
     file: Path | None = None
+    lines: Mapping[str, int] = field(default_factory=dict)
+    """On which line of the file a dotted key stands."""
 
-    def where(self, dotted: str) -> str:
-        """Name the place where a setting is written, for the start of a sentence."""
+    def where(self, dotted: str, within: str = "") -> str:
+        """Name the place where a setting is written, for the start of a sentence.
+
+        Args:
+            dotted: section and key.
+            within: what in its value is meant, where it is a table.
+        """
         if self.kind == "file":
-            return f"{self.file}: {dotted}"
+            line = self.lines.get(f"{dotted}.{within}", self.lines.get(dotted))
+            return f"{self.file}{f', line {line}' if line else ''}: {dotted}"
         if self.kind == "environment":
             return f"{self.names.get(dotted, variable(dotted))} in the environment"
         return self.names.get(dotted, dotted)
@@ -83,8 +92,8 @@ def read_file(path: Path) -> Layer:
         ConfigError: it cannot be read, or is not TOML.
     """
     try:
-        with path.open("rb") as file:
-            document = tomllib.load(file)
+        text = path.read_bytes().decode()
+        document = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start}); expected a TOML file.") from error
     except tomllib.TOMLDecodeError as error:
@@ -96,7 +105,8 @@ def read_file(path: Path) -> Layer:
             raise ConfigError(
                 f"{path}: {section} stands outside any section; expected it below a line such as [threatq]."
             )
-    return Layer("file", {section: _plain(values) for section, values in document.items()}, file=path)
+    values = {section: _plain(values) for section, values in document.items()}
+    return Layer("file", values, file=path, lines=line_numbers(text))
 
 
 def read_environment(env: Mapping[str, str]) -> Layer:

@@ -125,7 +125,7 @@ class _Reading:
                 try:
                     values[each.name] = mentions[-1].read(hints[each.name], self.env)
                 except Mistake as mistake:
-                    self.problems.append(f"{mentions[-1].place} {mistake}.")
+                    self.problems.append(f"{mentions[-1].place(mistake.within)} {mistake}.")
             elif each.default is MISSING and each.default_factory is MISSING:
                 purpose = purposes(kind).get(each.name, "")
                 place = self.place(f"{name}.{each.name}")
@@ -156,7 +156,7 @@ class _Reading:
         section, key = dotted.split(".")
         mentions = list(self._mentions(section, key))
         if mentions:
-            return mentions[-1].place
+            return mentions[-1].place()
         file = next((f"{layer.file}: " for layer in self.layers if layer.file), "")
         return f"{file}{dotted} (or {variable(dotted)} in the environment)"
 
@@ -179,7 +179,7 @@ def _exposure(written: Written) -> str | None:
     file = written.layer.file
     if file is None or not written.is_plain_secret or not stat.S_IMODE(file.stat().st_mode) & stat.S_IROTH:
         return None
-    return f"{written.place} can be read by every user of this machine; run: chmod 600 {file}"
+    return f"{written.place()} can be read by every user of this machine; run: chmod 600 {file}"
 
 
 def _is_secret(kind: Any) -> bool:  # noqa: ANN401  the type is only known at run time

@@ -31,7 +31,15 @@ _WORDS = {
 
 
 class Mistake(Exception):
-    """A value cannot be used; the text goes behind the name of its place, as in ``<place> is 7; expected text``."""
+    """A value cannot be used; the text goes behind the name of its place, as in ``<place> is 7; expected text``.
+
+    Attributes:
+        within: where in the value, if it is a table.
+    """
+
+    def __init__(self, text: str, within: str = "") -> None:
+        super().__init__(text)
+        self.within = within
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +50,9 @@ class Written:
     layer: Layer
     dotted: str
 
-    @property
-    def place(self) -> str:
-        """The beginning of a sentence about it."""
-        return self.layer.where(self.dotted)
+    def place(self, within: str = "") -> str:
+        """The beginning of a sentence about it, or about a part of it."""
+        return self.layer.where(self.dotted, within)
 
     def read(self, kind: Any, env: Mapping[str, str]) -> Any:  # noqa: ANN401  the type is only known at run time
         """Check it and turn it into a value of the type ``kind``.
@@ -62,7 +69,7 @@ class Written:
             within = error.errors(include_url=False, include_input=False)[0]
             if isinstance(self.value, dict) and within["loc"]:
                 path = ".".join(str(step) for step in within["loc"])
-                raise Mistake(f"has a mistake at {path}: {within['msg'].lower()}") from None
+                raise Mistake(f"has a mistake at {path}: {within['msg'].lower()}", path) from None
             raise Mistake(self._sentence(rule.expected if rule else words(kind))) from None
         if rule and value is not None and not rule.holds(value):
             raise Mistake(self._sentence(rule.expected))
