@@ -211,6 +211,22 @@ async def test_a_run_that_dies_after_its_promise_is_settled_by_looking(runs: Run
     assert await runs.journal.open_slices(1) == 0
 
 
+async def test_a_merged_indicator_stays_merged_when_its_owner_is_sent_again(runs: Runs) -> None:
+    """After a crash the owner of an attribute is delivered again, and who shares it is counted as before."""
+    dead = await runs.start()
+    [part] = await admit(dead, attribute(1, 7), attribute(2, 7), attribute(3, 7))
+    await dead.promise(part)
+
+    async def look(_ref: EventRef, _uuids: Sequence[bytes]) -> Mapping[bytes, int]:
+        return {}
+
+    heir = await runs.start()
+    assert await heir.settle(look) == 1
+    assert changes(await deliver(heir, attribute(1, 7), attribute(2, 7), attribute(3, 7))) == {1: "retry"}
+    await heir.flush()
+    assert (heir.tally.created, heir.tally.merged) == (1, 2)
+
+
 async def test_an_update_that_was_promised_and_not_made_is_made_later(runs: Runs) -> None:
     """A run that dies before an update leaves no attribute that is taken for up to date."""
     [created] = await deliver(await runs.start(), attribute(1))

@@ -140,13 +140,12 @@ class Ledger:
             for rule in attribute.rescued:
                 tally.rescued[rule] += 1
             key, uuid = attribute.key, attribute.uuid
-            if uuid in self._pending:
-                if self._pending[uuid] == key:
-                    tally.unchanged += 1  # the same row again, from two parts of the source that overlap
-                else:
-                    self._merge(attribute, 0)
+            if self._pending.get(uuid) == key:
+                tally.unchanged += 1  # the same row again, from two parts of the source that overlap
             elif (row := known.get((key, uuid))) is not None:
                 self._again(attribute, row, now, groups)
+            elif uuid in self._pending:
+                self._merge(attribute, 0)
             elif uuid in owners:
                 self._merge(attribute, owners[uuid])
             else:
