@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from tqmisp.journal import Journal, Ledger
+from tqmisp.journal.rows import Rows
 from tqmisp.journal.schema import ledger as ledger_table
 from tqmisp.model import EventRef, Planned
 from tqmisp.pipeline.protocols import Mapped, Outcome, Page, Refusal, Slice
@@ -270,3 +271,19 @@ async def test_an_attribute_that_lives_elsewhere_is_adopted(runs: Runs) -> None:
     assert ledger.tally.created == 1
     [update] = await deliver(await runs.start(), attribute(1, version="second.."))
     assert update.destination.uuid == "an older event"
+
+
+async def test_a_promise_during_a_look_up_is_not_missed(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is promised while a page is looked up is neither in the answer nor pending any more, and yet known."""
+    ledger = await runs.start()
+    [part] = await admit(ledger, attribute(1, 7), attribute(3, 8))
+    look_up = Rows.look_up
+
+    async def look_up_then_promise(rows: Rows, wanted: Sequence[tuple[int, bytes]]) -> object:
+        answer = await look_up(rows, wanted)
+        await ledger.promise(part)
+        return answer
+
+    monkeypatch.setattr(Rows, "look_up", look_up_then_promise)
+    assert await admit(ledger, attribute(2, 7), attribute(3, 8)) == []
+    assert (ledger.tally.merged, ledger.tally.unchanged) == (1, 1)

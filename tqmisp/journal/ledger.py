@@ -104,6 +104,9 @@ class Ledger:
         self._refs: dict[int, EventRef] = {}
         self._new_events: dict[int, int] = {}  # number -> part, until the journal has a row for it
         self._pending: dict[bytes, int] = {}  # admitted and not yet promised: uuid -> key
+        # what was written since the page at hand was looked up, and which the look-up may have missed
+        self._just_promised: dict[bytes, int] = {}
+        self._just_merged: set[tuple[int, bytes]] = set()
         self._slices: dict[int, int] = {}  # id() of a slice under way -> its number
         self._merged: dict[tuple[int, bytes], Merged] = {}
         self._refused: list[Refusal] = []
@@ -133,6 +136,7 @@ class Ledger:
         tally.read += len(page.items) + len(page.refusals)
         self._note(page.refusals)
         self._note(mapped.refusals)
+        self._just_promised, self._just_merged = {}, set()
         known, owners = await self._rows.look_up([(each.key, each.uuid) for each in mapped.items])
         groups: dict[EventRef, list[Planned]] = {}
         now = int(self._now())
@@ -140,11 +144,12 @@ class Ledger:
             for rule in attribute.rescued:
                 tally.rescued[rule] += 1
             key, uuid = attribute.key, attribute.uuid
-            if self._pending.get(uuid) == key:
+            owner = self._pending.get(uuid, self._just_promised.get(uuid))
+            if owner == key:
                 tally.unchanged += 1  # the same row again, from two parts of the source that overlap
             elif (row := known.get((key, uuid))) is not None:
                 self._again(attribute, row, now, groups)
-            elif uuid in self._pending:
+            elif owner is not None:
                 self._merge(attribute, 0)
             elif uuid in owners:
                 self._merge(attribute, owners[uuid])
@@ -183,7 +188,8 @@ class Ledger:
     def _merge(self, attribute: Mappable, event_id: int) -> None:
         self.tally.merged += 1
         key, uuid = attribute.key, attribute.uuid
-        self._merged[key, uuid] = Merged(key, uuid, attribute.fingerprint, attribute.fold, event_id)
+        if (key, uuid) not in self._just_merged:
+            self._merged[key, uuid] = Merged(key, uuid, attribute.fingerprint, attribute.fold, event_id)
 
     def _note(self, refused: Iterable[Refusal]) -> None:
         for refusal in refused:
@@ -226,6 +232,7 @@ class Ledger:
         self.events[ref.number] = ref
         self._slices[id(part)] = number
         for item in part.items:
+            self._just_promised[item.uuid] = item.key
             self._pending.pop(item.uuid, None)
         for key in again:
             self._refused_before.pop(key, None)
@@ -255,6 +262,7 @@ class Ledger:
 
     async def _write_held(self, connection: AsyncConnection) -> None:
         merged, self._merged = self._merged, {}
+        self._just_merged.update(merged)
         await self._rows.add_merged(connection, list(merged.values()))
         refused, self._refused = self._refused, []
         await self._rows.add_refusals(connection, refused, self._run)
