@@ -287,3 +287,20 @@ async def test_a_promise_during_a_look_up_is_not_missed(runs: Runs, monkeypatch:
     monkeypatch.setattr(Rows, "look_up", look_up_then_promise)
     assert await admit(ledger, attribute(2, 7), attribute(3, 8)) == []
     assert (ledger.tally.merged, ledger.tally.unchanged) == (1, 1)
+
+
+async def test_a_merged_indicator_whose_owner_was_never_delivered_is_delivered(runs: Runs) -> None:
+    """A crash may leave the note that two share an attribute, and nothing of the attribute itself."""
+    dead = await runs.start()
+    await admit(dead, attribute(1, 7), attribute(2, 7))
+    await dead.flush()
+    heir = await runs.start()
+    assert changes(await deliver(heir, attribute(1, 7), attribute(2, 7))) == {1: "create"}
+    assert (heir.tally.created, heir.tally.merged) == (1, 1)
+
+    dead = await runs.start()
+    await admit(dead, attribute(3, 9), attribute(4, 9))
+    await dead.flush()
+    heir = await runs.start()
+    assert changes(await deliver(heir, attribute(4, 9))) == {4: "create"}
+    assert await deliver(await runs.start(), attribute(4, 9)) == []

@@ -109,6 +109,7 @@ class Ledger:
         self._just_merged: set[tuple[int, bytes]] = set()
         self._slices: dict[int, int] = {}  # id() of a slice under way -> its number
         self._merged: dict[tuple[int, bytes], Merged] = {}
+        self._orphans: set[tuple[int, bytes]] = set()  # merged with an attribute that there is no more
         self._refused: list[Refusal] = []
         self._refused_before: dict[int, tuple[str, str]] = {}
 
@@ -147,13 +148,13 @@ class Ledger:
             owner = self._pending.get(uuid, self._just_promised.get(uuid))
             if owner == key:
                 tally.unchanged += 1  # the same row again, from two parts of the source that overlap
-            elif (row := known.get((key, uuid))) is not None:
+            elif (row := known.get((key, uuid))) is not None and row.state != State.MERGED:
                 self._again(attribute, row, now, groups)
-            elif owner is not None:
-                self._merge(attribute, 0)
-            elif uuid in owners:
-                self._merge(attribute, owners[uuid])
+            elif owner is not None or uuid in owners:
+                self._merge(attribute, owners.get(uuid, 0), known=row is not None)
             else:
+                if row is not None:  # whoever it shared the attribute with was never delivered, and has gone
+                    self._orphans.add((key, uuid))
                 self._plan(attribute, self._series.place(attribute.fold), now, "create", groups)
         if len(self._refused) >= REFUSALS_HELD:
             await self.flush()
@@ -162,10 +163,8 @@ class Ledger:
     def _again(self, attribute: Mappable, row: Known, now: int, groups: dict[EventRef, list[Planned]]) -> None:
         """Decide about an indicator that has become the same attribute before."""
         same = row.fingerprint == attribute.fingerprint
-        ref = self._refs.get(row.event_id)
-        if row.state == State.MERGED or ref is None:
-            self.tally.merged += 1
-        elif row.state == State.PLANNED:
+        ref = self._refs[row.event_id]
+        if row.state == State.PLANNED:
             self._plan(attribute, ref, row.timestamp if same else max(now, row.timestamp), "retry", groups)
         elif row.state == State.QUARANTINED and same:
             self.tally.refuse(*self._refused_before.get(attribute.key, ("quarantined", "refused_by_misp")))
@@ -185,10 +184,10 @@ class Ledger:
             Planned(attribute.key, attribute.uuid, attribute.fingerprint, attribute.fold, timestamp, change, body)
         )
 
-    def _merge(self, attribute: Mappable, event_id: int) -> None:
+    def _merge(self, attribute: Mappable, event_id: int, *, known: bool) -> None:
         self.tally.merged += 1
         key, uuid = attribute.key, attribute.uuid
-        if (key, uuid) not in self._just_merged:
+        if not known and (key, uuid) not in self._just_merged:
             self._merged[key, uuid] = Merged(key, uuid, attribute.fingerprint, attribute.fold, event_id)
 
     def _note(self, refused: Iterable[Refusal]) -> None:
@@ -209,6 +208,8 @@ class Ledger:
             else:
                 await self._rows.add_event(connection, ref, series_part, len(create))
             number = await self._rows.open_slice(connection, self._run, ref.number, len(part.items), self._now())
+            orphans = [(item.key, item.uuid) for item in create if (item.key, item.uuid) in self._orphans]
+            await self._rows.drop(connection, orphans)
             await self._rows.add(connection, create, ref.number, number)
             await self._rows.change(
                 connection,
@@ -231,6 +232,7 @@ class Ledger:
             await self._write_held(connection)
         self.events[ref.number] = ref
         self._slices[id(part)] = number
+        self._orphans.difference_update(orphans)
         for item in part.items:
             self._just_promised[item.uuid] = item.key
             self._pending.pop(item.uuid, None)

@@ -54,7 +54,9 @@ _BY_KEY = select(
     ledger.c.state,
 ).where(ledger.c.target_id == bindparam("target"), ledger.c.indicator_id.in_(bindparam("keys", expanding=True)))
 _BY_UUID = select(ledger.c.uuid, ledger.c.event_id).where(
-    ledger.c.target_id == bindparam("target"), ledger.c.uuid.in_(bindparam("uuids", expanding=True))
+    ledger.c.target_id == bindparam("target"),
+    ledger.c.uuid.in_(bindparam("uuids", expanding=True)),
+    ledger.c.state != State.MERGED,
 )
 _THIS = (
     (ledger.c.target_id == bindparam("b_target"))
@@ -108,16 +110,16 @@ class Rows:
     async def look_up(
         self, wanted: Sequence[tuple[int, bytes]]
     ) -> tuple[dict[tuple[int, bytes], Known], dict[bytes, int]]:
-        """Find indicators by id and UUID; of the others, find who has become the same attribute, and in which event."""
+        """Find indicators by id and UUID; for the new and the merged ones, the event of whoever has the attribute."""
         if not wanted:
             return {}, {}
         async with self.engine.connect() as connection:
             rows = await connection.execute(_BY_KEY, {"target": self.target, "keys": [key for key, _ in wanted]})
             known = {(row[0], row[1]): Known(*row[1:]) for row in rows}
-            new = [each[1] for each in wanted if each not in known]
-            if not new:
+            shared = [each[1] for each in wanted if each not in known or known[each].state == State.MERGED]
+            if not shared:
                 return known, {}
-            rows = await connection.execute(_BY_UUID, {"target": self.target, "uuids": new})
+            rows = await connection.execute(_BY_UUID, {"target": self.target, "uuids": shared})
             return known, {row[0]: row[1] for row in rows}
 
     async def count(self, event: int) -> int:
@@ -210,6 +212,14 @@ class Rows:
             update(ledger).where(_THIS).values(names),
             [{"b_target": self.target, "b_key": key, "b_uuid": uuid} | values for key, uuid, values in changes],
         )
+
+    async def drop(self, connection: AsyncConnection, rows: Sequence[tuple[int, bytes]]) -> None:
+        """Delete rows, given as id of the indicator and UUID."""
+        if rows:
+            await connection.execute(
+                delete(ledger).where(_THIS),
+                [{"b_target": self.target, "b_key": key, "b_uuid": uuid} for key, uuid in rows],
+            )
 
     async def drop_planned(self, connection: AsyncConnection, numbers: Sequence[int]) -> None:
         """Delete what was promised with these slices and never found again."""
