@@ -21,7 +21,7 @@ from tqmisp.misp.types import FALLBACK, MispType
 from tqmisp.model import Indicator
 from tqmisp.pipeline.protocols import Mapped, Refusal
 
-CACHED_CONTEXTS = 10_000
+CACHED_CONTEXTS = 2_000
 """Combinations of tags, sources and the like that are kept; the indicators of one feed share a few."""
 SAMPLE_CHARACTERS = 1_000
 """How much of a refused value is passed on."""
