@@ -4,30 +4,52 @@ from __future__ import annotations
 
 from typing import Any
 
-from tqmisp.errors import ThreatQRefused
+from tqmisp.errors import ThreatQRefused, ThreatQUnavailable
+
+LEAST_LIMIT = 100
+"""Pages are not made smaller than this; every published client gets pages of this size."""
 
 
 class Pager:
     """Says what to ask for next, by cursor as long as the server gives one, else by offset.
 
-    Both need rows in the order of their ids. An offset goes wrong when rows leave the result while it is read; it is
-    then set back by as many rows as the total has shrunk, so that rows come twice rather than not at all.
+    Both need rows in the order of their ids. Rows that leave the result while it is read move all later ones to the
+    front, past an offset. So a page by offset begins with the row that ended the page before: where that row is not in
+    its place, the pager goes back until it is. From a server that does not sort by id it takes the pages as they come,
+    and goes back only by as many rows as the total has shrunk. Rows may then come twice, which is harmless.
+
+    Args:
+        limit: rows a page.
+        cursor: whether to ask for a cursor.
 
     Attributes:
+        limit: rows a page; :meth:`concede` lowers it.
         rows: rows that came so far.
         announced: the total that the server named last; None where it names none.
+        done: there is nothing more to ask for.
     """
 
     def __init__(self, limit: int, *, cursor: bool = True) -> None:
+        self.limit = limit
         self.rows = 0
         self.announced: int | None = None
         self.done = False
-        self.limit = limit
+        self._cursor = cursor
         self._mark: str | None = "*" if cursor else None
-        self._marks: set[str] = set()
         self._offset = 0
-        self._last_ids: list[int] = []
+        self._sorted = True
+        self._last: int | None = None
+        """The id with which this page must begin."""
+        self._tear: tuple[int, int] | None = None
+        self._back = 0
+        self._landmark, self._steps, self._stride = "*", 0, 1
+        self._page: tuple[object, ...] = ()
         self._repeated = 0
+
+    @property
+    def by_cursor(self) -> bool:
+        """Whether the next request carries a cursor."""
+        return self._mark is not None
 
     def params(self) -> dict[str, str]:
         """The parameters of the next request."""
@@ -36,45 +58,131 @@ class Pager:
             return params | {"cursorMark": self._mark}
         return params | {"offset": str(self._offset)}
 
+    def concede(self) -> bool:
+        """Ask for less after a refusal: without a cursor, then for smaller pages; False where nothing is left to try.
+
+        A cursor that was not to blame is asked for again with the smaller page.
+        """
+        if self.rows == 0 and self._mark is not None:
+            self._mark = None
+            return True
+        if self.limit <= LEAST_LIMIT:
+            return False
+        self.limit = max(LEAST_LIMIT, self.limit // 2)
+        if self.rows == 0 and self._cursor:
+            self._mark = "*"
+        return True
+
     def take(self, answer: Any) -> list[Any]:  # noqa: ANN401  whatever JSON holds
-        """Take an answer and return its rows.
+        """Take an answer and return its rows; none does not mean that it was the last one, see :attr:`done`.
 
         Raises:
-            ThreatQRefused: the answer is no page, or the pages repeat.
+            ThreatQRefused: the answer is no page.
+            ThreatQUnavailable: the pages repeat.
         """
-        if not isinstance(answer, dict):
-            raise ThreatQRefused("ThreatQ answered a query with something that is no page of rows.")
-        given = answer.get("data")
-        rows: list[Any] = given if isinstance(given, list) else []  # the last page may hold {}
-        if given is None and "total" not in answer:
-            raise ThreatQRefused(
-                "ThreatQ answered a query without rows. The account may lack the right to read indicators."
-            )
-        total = answer.get("total")
-        shrunk = max(0, (self.announced or 0) - total) if isinstance(total, int) else 0
-        self.announced = total if isinstance(total, int) else self.announced
-        self.rows += len(rows)
-        self._look_for_loops(rows)
+        rows = rows_of(answer)
+        total = total_of(answer)
+        shrunk = max(0, (self.announced or 0) - total) if total is not None else 0
+        self.announced = total if total is not None else self.announced
+        self._look_for_repetition(rows)
         mark = answer.get("nextCursorMark")
         if not rows:
             self.done = True
         elif self._mark is not None and isinstance(mark, str) and mark:
-            self.done = mark == self._mark
-            if mark in self._marks and not self.done:
-                raise ThreatQRefused("ThreatQ's cursor goes round in circles; try again later.")
-            self._marks = {self._mark, mark}  # a longer circle shows in the ids
-            self._mark = mark
+            self._follow(mark)
         else:
             self._mark = None
-            # this very page may have begun too late: go back to where it would have begun
-            self._offset = max(0, self._offset - shrunk) if shrunk else self._offset + len(rows)
-            self.done = self.announced is not None and self._offset >= self.announced
+            rows = self._step(rows, shrunk)
+        self.rows += len(rows)
         return rows
 
-    def _look_for_loops(self, rows: list[Any]) -> None:
-        """The very same rows three times running are no progress; twice may come from a shrinking total."""
-        ids = [row["id"] for row in rows if isinstance(row, dict) and type(row.get("id")) is int]
-        self._repeated = self._repeated + 1 if ids and ids == self._last_ids else 0
+    def _follow(self, mark: str) -> None:
+        """Go on with the next mark, unless it is the same again, or one from long ago.
+
+        One earlier mark is remembered, and moved after twice as many steps each time: a circle of any length is
+        noticed without keeping all marks.
+        """
+        self.done = mark == self._mark
+        if mark == self._landmark and not self.done:
+            self._mark = None  # try it once more from the start, by offset
+            return
+        self._steps += 1
+        if self._steps == self._stride:
+            self._landmark, self._steps, self._stride = mark, 0, self._stride * 2
+        self._mark = mark
+
+    def _step(self, rows: list[Any], shrunk: int) -> list[Any]:
+        """Move the offset behind these rows, or back where rows were passed over; return the rows that are new."""
+        ids = [identity if type(identity) is int else None for identity in map(_id, rows)]
+        self._sorted = self._sorted and _rise(ids)
+        first, last = ids[0], ids[-1]
+        if not self._sorted or first is None or last is None:
+            back = shrunk
+            self._offset = max(0, self._offset - back) if back else self._offset + len(rows)
+            self._last = None
+            self.done = self.announced is not None and self._offset >= self.announced
+            return rows
+        if self._last is not None and self._offset > 0 and first > self._last:
+            if self._tear == (self._last, first):  # nothing left the result since: it is not sorted
+                self._sorted = False
+                return self._step(rows, 0)
+            self._tear = (self._last, first)
+            self._back = self._back * 2 or self.limit
+            self._offset = max(0, self._offset - self._back)
+            return []
+        self._back = 0
+        self.done = self.announced is not None and self._offset + len(rows) >= self.announced
+        new = rows[1:] if first == self._last else rows
+        overlap = len(rows) > 1
+        self._offset += len(rows) - overlap
+        self._last = last if overlap else None
+        return new
+
+    def _look_for_repetition(self, rows: list[Any]) -> None:
+        """The very same rows three times running are no progress; twice may come from going back."""
+        page = (len(rows), rows[0], rows[-1]) if rows else ()
+        self._repeated = self._repeated + 1 if page and page == self._page else 0
         if self._repeated > 1:
-            raise ThreatQRefused("ThreatQ gives the same page again and again; try again later.")
-        self._last_ids = ids
+            raise ThreatQUnavailable("ThreatQ gives the same page of indicators again and again; try again later.")
+        self._page = page
+
+
+def rows_of(answer: object) -> list[Any]:
+    """The rows of a page; the last page of some servers holds ``{}`` instead of ``[]``.
+
+    Raises:
+        ThreatQRefused: it is no page; ``{}`` is the answer to an account that may not see indicators.
+    """
+    if not isinstance(answer, dict):
+        raise ThreatQRefused("ThreatQ answered a query with something that is no page of rows.")
+    if "data" not in answer and "total" not in answer:
+        raise ThreatQRefused(
+            "ThreatQ answered a query without rows and without a total. The account may lack the right to read "
+            "indicators: give it at least the role Read Only."
+        )
+    given = answer.get("data")
+    return given if isinstance(given, list) else []
+
+
+def total_of(answer: object) -> int | None:
+    """How many rows a page says there are in all; None where it does not say.
+
+    Raises:
+        ThreatQRefused: it is no page.
+    """
+    rows_of(answer)
+    total = answer.get("total") if isinstance(answer, dict) else None
+    return total if type(total) is int and total >= 0 else None
+
+
+def _id(row: object) -> object:
+    return row.get("id") if isinstance(row, dict) else None
+
+
+def _rise(ids: list[int | None]) -> bool:
+    previous = -1
+    for identity in ids:
+        if identity is None or identity <= previous:
+            return False
+        previous = identity
+    return True

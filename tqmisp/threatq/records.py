@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from tqmisp.model import Indicator, Source
@@ -44,22 +45,21 @@ def to_indicators(rows: Sequence[Any], lookups: Lookups) -> tuple[list[Indicator
 def to_indicator(row: Any, lookups: Lookups) -> Indicator | Refusal:  # noqa: ANN401  whatever JSON holds
     """One row as an indicator, or why it is none."""
     if not isinstance(row, dict):
-        return Refusal(-1, "rejected", "malformed_row", "ThreatQ sent a row that is no object.", "", str(row)[:200])
+        shown = (_plain(row) or "")[:SAMPLE_CHARACTERS]
+        return Refusal(-1, "rejected", "malformed_row", "ThreatQ sent a row that is no object.", "", shown)
     get = row.get
-    key = get("id")
-    if type(key) is not int:
-        key = _whole(key)
-    value = get("value")
+    key = whole(get("id"))
     if key is None or not 0 <= key <= MAX_ID:
         return _refused(-1, row, "missing_id", "The row has no id.")
-    if not isinstance(value, str):
-        if value is None or isinstance(value, (dict, list, bool)):
-            return _refused(key, row, "missing_value", "The row has no value.")
-        value = str(value)
+    value = get("value")
+    if type(value) is not str:
+        value = None if isinstance(value, bool) else _plain(value)
+    if not value:
+        return _refused(key, row, "missing_value", "The row has no value.")
     kind = _name(get("type"), get("type_id"), lookups.types)
     if not kind:
         return _refused(key, row, "missing_type", "The row has no type, or one that ThreatQ does not list.")
-    attributes = _pairs(get("attributes"))
+    attributes = _pairs(given) if (given := get("attributes")) else ()
     return Indicator(
         key,
         kind,
@@ -72,39 +72,52 @@ def to_indicator(row: Any, lookups: Lookups) -> Indicator | Refusal:  # noqa: AN
         _text(get("updated_at")),
         _text(get("touched_at")),
         _text(get("expires_at")) or _text(get("expired_at")),
-        _sources(get("sources")),
-        _names(get("tags")),
-        _names(get("adversaries")),
+        _sources(given) if (given := get("sources")) else (),
+        _names(given) if (given := get("tags")) else (),
+        _names(given) if (given := get("adversaries")) else (),
         _malware(get("malware"), attributes),
         attributes,
     )
 
 
-def _refused(key: int, row: dict[str, Any], code: str, reason: str) -> Refusal:
-    label = _name(row.get("type"), None, {}) or ""
-    return Refusal(key, "rejected", code, reason, label[:100], str(row.get("value", ""))[:SAMPLE_CHARACTERS])
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _whole(value: object) -> int | None:
+def whole(value: object) -> int | None:
+    """A whole number that may be written as text."""
+    if type(value) is int:
+        return value
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         return int(value)
     return None
 
 
+def _refused(key: int, row: dict[str, Any], code: str, reason: str) -> Refusal:
+    label = _name(row.get("type"), None, {}) or ""
+    shown = _plain(row.get("value")) or ""
+    return Refusal(key, "rejected", code, reason, label[:100], shown[:SAMPLE_CHARACTERS])
+
+
+def _text(value: object) -> str | None:
+    return value if type(value) is str and value else None
+
+
+def _plain(value: object) -> str | None:
+    """A text or a number as text; None for what is empty or holds further values, which may be nested without end."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) or (isinstance(value, int) and -MAX_ID <= value <= MAX_ID):
+        return str(value)  # larger ones than ThreatQ has may be too long for text
+    return None
+
+
 def _name(given: object, number: object, known: Mapping[int, str]) -> str | None:
     """The name of a type or status: plain, in an object, or by its id."""
-    if isinstance(given, str) and given:
+    if type(given) is str and given:
         return given
     if isinstance(given, dict):
         name = given.get("name")
-        if isinstance(name, str) and name:
+        if type(name) is str and name:
             return name
         number = given.get("id", number)
-    identity = number if type(number) is int else _whole(number)
+    identity = whole(number)
     return known.get(identity) if identity is not None else None
 
 
@@ -113,26 +126,27 @@ def _score(given: object) -> float:
     if isinstance(given, dict):
         manual = given.get("manual_score")
         given = given.get("generated_score") if manual is None else manual
-    if isinstance(given, (int, float)):
-        number = float(given)
-    elif isinstance(given, str):
-        try:
-            number = float(given)
-        except ValueError:
-            return 0.0
-    else:
+    if not isinstance(given, (int, float, str)):
         return 0.0
+    try:
+        number = float(given)
+    except ValueError:
+        return 0.0
+    except OverflowError:  # a whole number of hundreds of digits
+        return 10.0 if isinstance(given, int) and given > 0 else 0.0
     return 0.0 if math.isnan(number) else min(max(number, 0.0), 10.0)
 
 
 def _names(given: object) -> tuple[str, ...]:
     """Names in a list of texts, or of objects that have a name."""
-    if not isinstance(given, list) or not given:
+    if not isinstance(given, list):
         return ()
-    if isinstance(given[0], str):
-        return tuple([each for each in given if isinstance(each, str) and each])
-    found = [each.get("name") or each.get("value") for each in given if isinstance(each, dict)]
-    return tuple([name for name in found if isinstance(name, str) and name])
+    found = []
+    for each in given:
+        name = (each.get("name") or each.get("value")) if isinstance(each, dict) else each
+        if type(name) is str and name:
+            found.append(name)
+    return tuple(found)
 
 
 def _sources(given: object) -> tuple[Source, ...]:
@@ -140,34 +154,47 @@ def _sources(given: object) -> tuple[Source, ...]:
         return ()
     sources = []
     for each in given:
-        if not isinstance(each, dict):
-            continue
-        name = each.get("name")
-        tlp = each.get("tlp_name")
-        known = _TLP_NAMES.get(tlp.upper().removeprefix("TLP:").strip()) if isinstance(tlp, str) else None
-        if known is None:
-            number = each.get("tlp_id")
-            known = TLP_BY_ID.get(number) if isinstance(number, int) else None
-        sources.append(Source(name if isinstance(name, str) else "", known))
+        if isinstance(each, dict):
+            name, tlp, number = each.get("name"), each.get("tlp_name"), each.get("tlp_id")
+            source = _source(
+                name if isinstance(name, str) else "",
+                tlp if isinstance(tlp, str) else "",
+                number if type(number) is int else whole(number),
+            )
+        else:
+            source = _source(each if isinstance(each, str) else "", "", None)
+        if source is not None:
+            sources.append(source)
     return tuple(sources)
+
+
+@lru_cache(maxsize=256)
+def _source(name: str, tlp: str, number: int | None) -> Source | None:
+    """One of the few sources that an instance has; None where nothing is known of it."""
+    known = _TLP_NAMES.get(tlp.upper().removeprefix("TLP:").strip())
+    if known is None and number is not None:
+        known = TLP_BY_ID.get(number)
+    return Source(name, known) if name or known else None
 
 
 def _pairs(given: object) -> tuple[tuple[str, str], ...]:
     """Attributes that have both a name and a value; ThreatQ holds some that do not."""
-    if not isinstance(given, list) or not given:
+    if not isinstance(given, list):
         return ()
     pairs = []
     for each in given:
         if isinstance(each, dict):
             name, value = each.get("name"), each.get("value")
-            if isinstance(name, str) and name and value is not None and value != "":
-                pairs.append((name, value if isinstance(value, str) else str(value)))
+            if type(value) is not str:
+                value = _plain(value)
+            if type(name) is str and name and value:
+                pairs.append((name, value))
     return tuple(pairs)
 
 
 def _malware(given: object, attributes: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     """Malware families, related objects first, each once."""
-    names = [*_names(given)]
+    names = [*_names(given)] if given else []
     if attributes:
         names += [value for name, value in attributes if name.lower() in MALWARE_ATTRIBUTES]
     return tuple(dict.fromkeys(names)) if names else ()
