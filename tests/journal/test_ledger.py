@@ -304,3 +304,13 @@ async def test_a_merged_indicator_whose_owner_was_never_delivered_is_delivered(r
     heir = await runs.start()
     assert changes(await deliver(heir, attribute(4, 9))) == {4: "create"}
     assert await deliver(await runs.start(), attribute(4, 9)) == []
+
+
+async def test_a_part_that_a_dead_run_did_not_promise_is_made_later(runs: Runs) -> None:
+    """The events of a day are numbered without a gap, also after a crash between two of them."""
+    dead = await runs.start()
+    parts = await admit(dead, attribute(1, fold=5), attribute(2, fold=5), attribute(3, fold=5))
+    await dead.promise(parts[0])
+    await dead.promise(parts[2])
+    heir = await runs.start()
+    assert [part.destination.uuid for part in await deliver(heir, attribute(2, fold=5))] == ["2026-11-24/2"]

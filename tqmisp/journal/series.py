@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -36,12 +37,12 @@ class Series:
         self._capacity = capacity
         self._make = make
         self._next_number = next_number
-        self._last_part = 0
+        self._parts: set[int] = set()
         self.open: list[OpenEvent] = []
 
     def resume(self, event: OpenEvent) -> None:
         """Take over an event of an earlier run of the day, in the order of the parts."""
-        self._last_part = max(self._last_part, event.part)
+        self._parts.add(event.part)
         if event.attributes < self._capacity:
             self.open.append(event)
 
@@ -60,8 +61,11 @@ class Series:
         return event.ref
 
     def _begin(self) -> OpenEvent:
-        self._last_part += 1
-        event = OpenEvent(self._make(self._next_number, self._last_part), self._last_part, 0)
+        # a run that died may have promised a later part and not this one
+        part = next(number for number in itertools.count(1) if number not in self._parts)
+        self._parts.add(part)
+        event = OpenEvent(self._make(self._next_number, part), part, 0)
         self._next_number += 1
         self.open.append(event)
+        self.open.sort(key=lambda each: each.part)
         return event

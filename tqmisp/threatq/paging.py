@@ -117,8 +117,7 @@ class Pager:
         self._sorted = self._sorted and _rise(ids)
         first, last = ids[0], ids[-1]
         if not self._sorted or first is None or last is None:
-            back = shrunk
-            self._offset = max(0, self._offset - back) if back else self._offset + len(rows)
+            self._offset = max(0, self._offset - shrunk) if shrunk else self._offset + len(rows)
             self._last = None
             self.done = self.announced is not None and self._offset >= self.announced
             return rows
