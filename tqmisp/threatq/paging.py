@@ -40,7 +40,7 @@ class Pager:
         self._sorted = True
         self._last: int | None = None
         """The id with which this page must begin."""
-        self._tear: tuple[int, int] | None = None
+        self._tear: tuple[int, int, int] | None = None
         self._back = 0
         self._landmark, self._steps, self._stride = "*", 0, 1
         self._page: tuple[object, ...] = ()
@@ -122,10 +122,11 @@ class Pager:
             self.done = self.announced is not None and self._offset >= self.announced
             return rows
         if self._last is not None and self._offset > 0 and first > self._last:
-            if self._tear == (self._last, first):  # nothing left the result since: it is not sorted
+            tear = (self._last, first, self._offset)
+            if self._tear == tear:  # going back changed nothing: the rows are not sorted
                 self._sorted = False
                 return self._step(rows, 0)
-            self._tear = (self._last, first)
+            self._tear = tear
             self._back = self._back * 2 or self.limit
             self._offset = max(0, self._offset - self._back)
             return []

@@ -252,7 +252,7 @@ class ThreatQSource:
             answer = await self._ask(window, pager.params())
             rows = pager.take(answer.data)
             if not rows:
-                break
+                continue  # the pager went back, or is done
             indicators, refusals = to_indicators(rows, self._plan.lookups)
             newest = max((each.touched_at for each in indicators if each.touched_at), default=None)
             if newest is not None:

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.threatq.samples import sample
+from tqmisp.errors import ThreatQRefused, ThreatQUnavailable
+from tqmisp.threatq.paging import LEAST_LIMIT, Pager
+
+
+class Server:
+    """A result that pages are read from, and that may change between them."""
+
+    def __init__(self, ids: list[int], *, cursors: bool = True, most: int = 10_000, total: bool = True) -> None:
+        self.ids = ids
+        self.cursors = cursors
+        self.most = most
+        self.total = total
+        self.requests = 0
+
+    def answer(self, params: dict[str, str]) -> dict[str, Any]:
+        """A page as ThreatQ gives it, or as an older one does that knows no cursor."""
+        self.requests += 1
+        assert self.requests < 500, "the pager does not come to an end"
+        limit = min(int(params["limit"]), self.most)
+        answer: dict[str, Any] = {"total": len(self.ids)} if self.total else {}
+        if self.cursors and "cursorMark" in params:
+            mark = params["cursorMark"]
+            page = [each for each in self.ids if mark == "*" or each > int(mark)][:limit]
+            return answer | {"data": [{"id": each} for each in page], "nextCursorMark": str(page[-1]) if page else mark}
+        start = int(params.get("offset", "0"))
+        return answer | {"data": [{"id": each} for each in self.ids[start : start + limit]]}
+
+
+def read(server: Server, limit: int, change: Callable[[Server], None] = lambda _: None) -> Counter[int]:
+    """How often each row came; the result changes after each page."""
+    pager = Pager(limit)
+    seen: Counter[int] = Counter()
+    while not pager.done:
+        seen.update(row["id"] for row in pager.take(server.answer(pager.params())))
+        change(server)
+    return seen
+
+
+ids = st.sets(st.integers(0, 10_000), max_size=60).map(sorted)
+
+
+@given(rows=ids, limit=st.integers(1, 70), most=st.integers(1, 70), cursors=st.booleans(), total=st.booleans())
+def test_every_row_comes_exactly_once(*, rows: list[int], limit: int, most: int, cursors: bool, total: bool) -> None:
+    """Whatever the size of the pages, and whether the server knows cursors and totals or not."""
+    assert read(Server(rows, cursors=cursors, most=most, total=total), limit) == Counter(rows)
+
+
+@given(rows=ids, limit=st.integers(2, 20), cursors=st.booleans(), data=st.data())
+def test_no_row_is_passed_over_while_others_leave_and_come(
+    *, rows: list[int], limit: int, cursors: bool, data: st.DataObject
+) -> None:
+    """What stays in the result from beginning to end comes, also where as many rows come as leave."""
+    server = Server(list(rows), cursors=cursors)
+    stayed = set(rows)
+    changes = 10
+
+    def change(server: Server) -> None:
+        nonlocal changes
+        if changes and server.ids:
+            changes -= 1
+            gone = data.draw(st.sets(st.sampled_from(server.ids), max_size=8))
+            stayed.difference_update(gone)
+            newest = max(server.ids)
+            server.ids = [each for each in server.ids if each not in gone]
+            server.ids += [newest + number for number in range(1, len(gone) + 1)]
+
+    assert stayed <= set(read(server, limit, change))
+
+
+@given(st.sets(st.integers(0, 99), max_size=40).flatmap(lambda each: st.permutations(sorted(each))), st.integers(1, 12))
+def test_a_server_that_does_not_sort_loses_nothing(rows: list[int], limit: int) -> None:
+    """Rows in no order come all the same, and reading them ends."""
+    assert set(read(Server(list(rows), cursors=False), limit)) == set(rows)
+
+
+def test_the_recorded_pages_are_followed() -> None:
+    """The cursor goes from page to page; the last page is empty, or an object, and its mark may be new."""
+    for end in ("query_hash_cursor_end.json", "query_hash_cursor_end_object.json"):
+        pager = Pager(2)
+        seen: list[int] = []
+        for name in ("query_hash_cursor_page1.json", "query_hash_cursor_page2.json", end):
+            assert not pager.done
+            seen += [row["id"] for row in pager.take(sample(name))]
+        assert pager.done
+        assert seen == [50101, 50102, 50103]
+        assert pager.announced == len(seen) == pager.rows
+
+
+@pytest.mark.parametrize("length", [2, 3, 7, 50])
+def test_a_cursor_that_goes_in_circles_is_left(length: int) -> None:
+    """A circle of any length is noticed, and the rows are read by offset instead."""
+    served = Server(list(range(100)))
+    pager = Pager(2)
+    seen: set[int] = set()
+    for number in range(1_000):
+        if pager.done:
+            break
+        place = number % length
+        if pager.by_cursor:
+            answer: dict[str, Any] = {"total": 100, "data": [{"id": place}], "nextCursorMark": f"mark {place}"}
+        else:
+            answer = served.answer(pager.params())
+        seen |= {row["id"] for row in pager.take(answer)}
+    assert pager.done
+    assert not pager.by_cursor
+    assert seen == set(range(100))
+
+
+@pytest.mark.parametrize("extra", [{}, {"nextCursorMark": "new each time"}])
+def test_a_page_that_comes_again_and_again_is_an_error(extra: dict[str, str]) -> None:
+    """A server that takes no notice of offset or mark is tried twice more, not for ever."""
+    pager = Pager(2)
+    answer = {"total": 1_000, "data": [{"id": 1}, {"id": 2}]}
+
+    def ask(times: int) -> None:
+        for number in range(times):
+            pager.take(answer | {name: f"{value}{number}" for name, value in extra.items()})
+
+    ask(2)
+    with pytest.raises(ThreatQUnavailable, match="same page"):
+        ask(2)
+    assert pager.rows <= 4
+
+
+def test_rows_without_an_id_are_read_to_the_end() -> None:
+    """What cannot be sorted is taken as it comes; records refuse it later."""
+    pager = Pager(2)
+    given = [[{"id": None}, "text"], [{"value": "x"}, None], [{}]]
+    seen = [row for page in given for row in pager.take({"total": 5, "data": page})]
+    assert len(seen) == 5
+    assert pager.done
+
+
+def test_a_refused_page_is_asked_for_otherwise() -> None:
+    """Once without the cursor, then smaller; a cursor that was not to blame comes back, and at the end it gives up."""
+    pager = Pager(400)
+    asked = [(pager.limit, pager.by_cursor)]
+    while pager.concede():
+        asked.append((pager.limit, pager.by_cursor))
+    assert asked == [(400, True), (400, False), (200, True), (200, False), (100, True), (100, False)]
+    assert pager.limit == LEAST_LIMIT
+    halfway = Pager(400)
+    halfway.take({"total": 9, "data": [{"id": 1}], "nextCursorMark": "m"})
+    assert halfway.concede()
+    assert (halfway.limit, halfway.params()["cursorMark"]) == (200, "m")
+
+
+@pytest.mark.parametrize(("answer", "words"), [({}, "Read Only"), (None, "no page"), ([], "no page"), ("x", "no page")])
+def test_what_is_no_page_is_refused(answer: object, words: str) -> None:
+    """An account without the right to see indicators gets an empty object, which must not pass for an empty result."""
+    with pytest.raises(ThreatQRefused, match=words):
+        Pager(2).take(answer)
