@@ -76,7 +76,10 @@ def _clusters(galaxy: str) -> Iterator[tuple[str, str, frozenset[str]]]:
     if package is None or not package.submodule_search_locations:
         return
     folder = Path(package.submodule_search_locations[0]) / "data" / "misp-galaxy" / "clusters"
-    document = orjson.loads((folder / f"{galaxy}.json").read_bytes())
+    path = folder / f"{galaxy}.json"
+    if not path.exists():  # the package has been released without its data, and may lose a galaxy
+        return
+    document = orjson.loads(path.read_bytes())
     for cluster in document["values"]:
         name: str = cluster["value"]
         if '"' in name:

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import base64
-import email.utils
-import json
 import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NoReturn
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
-import anyio
 import orjson
 import structlog
 
 from tqmisp.errors import ConfigError, ThreatQError, ThreatQRefused, ThreatQUnavailable
 from tqmisp.pipeline.retry import RetryPolicy
-from tqmisp.threatq.auth import TokenRequest, Tokens
+from tqmisp.threatq.answers import (
+    explain_redirect,
+    loads,
+    one_line,
+    refusal_in,
+    retry_after,
+    seconds_since_1970,
+    words_of,
+)
+from tqmisp.threatq.auth import LoginRefused, TokenRequest, Tokens
 from tqmisp.threatq.options import ThreatQOptions
 
 log = structlog.get_logger(__name__)
-
-LARGE_BODY = 4 * 2**20
-"""Answers above this many bytes are decoded in a thread; below, the way there and back costs more than it frees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +47,13 @@ class ThreatQClient:
     """One ThreatQ, over one pool of connections. Use :meth:`connect`.
 
     Attributes:
+        options: as given.
         url: its address, without a slash at the end.
         server_clock: by how many seconds its clock is ahead of ours, as far as its answers tell; None before the
             first one.
+        requests: how many were sent.
+        retries: how many of them were repetitions.
+        waited: seconds between failures and their repetitions.
     """
 
     def __init__(self, options: ThreatQOptions, session: aiohttp.ClientSession) -> None:
@@ -54,6 +62,7 @@ class ThreatQClient:
         self.server_clock: float | None = None
         self.requests = 0
         self.retries = 0
+        self.waited = 0.0
         self._session = session
         self._retry = RetryPolicy(options.attempts, options.backoff, options.backoff_max, hook=self._on_retry)
         self._tokens = Tokens(options, self._ask_for_token)
@@ -64,22 +73,27 @@ class ThreatQClient:
         """Open the pool; nothing is sent yet.
 
         Raises:
-            ConfigError: the login is incomplete, or the file of certificates cannot be read.
+            ConfigError: the address or the login is incomplete, or the file of certificates cannot be read.
         """
+        base_url(options.url)
         connections = options.producers + 1
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=connections, limit_per_host=connections, ttl_dns_cache=300, ssl=_trust(options)
             ),
             timeout=aiohttp.ClientTimeout(
-                total=None,
+                total=None,  # a large page may take its time, as long as it keeps coming
                 connect=None,  # waiting for a connection of our own pool is no failure
                 sock_connect=options.connect_timeout,
                 sock_read=options.read_timeout,
                 ceil_threshold=5,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept": "application/json", "User-Agent": f"tqmisp/{version('tqmisp')}"},
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip, deflate",
+                "User-Agent": f"tqmisp/{version('tqmisp')}",
+            },
             proxy=options.proxy,
         )
         async with session:
@@ -95,6 +109,7 @@ class ThreatQClient:
 
     def _on_retry(self, attempt: int, error: Exception, wait: float) -> None:
         self.retries += 1
+        self.waited += wait
         log.info("trying again", attempt=attempt, error=str(error), seconds=round(wait, 1))
 
     async def _with_token(self, method: str, path: str, params: dict[str, str], body: dict[str, Any] | None) -> Answer:
@@ -121,16 +136,19 @@ class ThreatQClient:
             raise _UnknownTokenError(f"{what}: ThreatQ does not accept the token (401). {_LOGIN}")
         if status >= 300:
             raise self._error(what, status, answered, content)
-        decoded = await self._decode(what, answered, content)
-        words = _error_words(decoded)
-        if words and isinstance(decoded, dict) and decoded.get("errors"):
-            raise ThreatQRefused(f"{what}: ThreatQ answered with an error: {words}")
+        decoded = self._decode(what, answered, content)
+        if (words := refusal_in(decoded)) is not None:
+            raise ThreatQRefused(f"{what}: ThreatQ answered with an error: {self._line(words)}")
         return Answer(decoded, len(content))
 
     async def _ask_for_token(self, form: TokenRequest) -> dict[str, Any]:
         """Send one form of the token request."""
         what = "POST /api/token"
-        headers = {"Authorization": _basic(*form.basic)} if form.basic else {}
+        headers = {}
+        if form.basic is not None:
+            headers["Authorization"] = "Basic " + base64.b64encode(":".join(form.basic).encode()).decode()
+        elif form.bearer is not None:
+            headers["Authorization"] = f"Bearer {form.bearer}"
         data: bytes | dict[str, str] | None = form.form
         if form.json is not None:
             data = orjson.dumps(form.json)
@@ -138,12 +156,17 @@ class ThreatQClient:
         status, answered, content = await self._send(
             what, "POST", "/api/token", params=form.params, data=data, headers=headers
         )
-        if status in {400, 401, 403, 422}:
-            words = _error_words(_try_json(content))
-            raise ThreatQRefused(f"{what}: ThreatQ refused the login ({status} {words or 'without a word'}). {_LOGIN}")
+        if status in {400, 401, 403, 415, 422}:
+            words = self._line(words_of(content))
+            raise LoginRefused(
+                f"{what}: ThreatQ refused the login ({status} {words or 'without a word'}). {_LOGIN}", words
+            )
         if status >= 300:
             raise self._error(what, status, answered, content)
-        decoded = await self._decode(what, answered, content)
+        decoded = self._decode(what, answered, content)
+        if (said := refusal_in(decoded)) is not None:
+            words = self._line(said)
+            raise LoginRefused(f"{what}: ThreatQ refused the login ({words}). {_LOGIN}", words)
         if not isinstance(decoded, dict):
             raise ThreatQRefused(f"{what}: ThreatQ's answer is no object. Is [threatq] url right?")
         return decoded
@@ -166,59 +189,81 @@ class ThreatQClient:
             ) as response:
                 content = await response.read()
                 answered = {name.lower(): value for name, value in response.headers.items()}
-        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
-            raise ThreatQRefused(
-                f"The certificate of {self.url} is not trusted ({_short(str(error))}). "
-                "Name its authority in [threatq] ca_file, or set verify_tls = false if you accept the risk."
-            ) from error
-        except aiohttp.InvalidURL as error:
-            raise ConfigError(f"[threatq] url: {self.url!r} is not an address") from error
-        except aiohttp.ClientConnectorError as error:
-            raise ThreatQUnavailable(
-                f"ThreatQ at {self.url} cannot be reached: {_short(str(error))}. Check [threatq] url and the network."
-            ) from error
-        except TimeoutError as error:
-            raise ThreatQUnavailable(f"{what}: no answer from ThreatQ in time") from error
-        except aiohttp.ClientError as error:
-            said = _short(str(error) or type(error).__name__)
-            raise ThreatQUnavailable(f"{what}: the connection to ThreatQ was lost: {said}") from error
-        if (date := email.utils.parsedate_tz(answered.get("date", ""))) is not None:
-            self.server_clock = email.utils.mktime_tz(date) - time.time()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self._explain(what, error)
+        if (now := seconds_since_1970(answered.get("date", ""))) is not None:
+            self.server_clock = now - time.time()
         return response.status, answered, content
 
-    async def _decode(self, what: str, headers: dict[str, str], content: bytes) -> Any:  # noqa: ANN401  it is JSON
+    def _explain(self, what: str, error: aiohttp.ClientError | TimeoutError) -> NoReturn:
+        """Raise what it means that a request was not answered."""
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            # its text, as that of every error with a response in it, holds an address with everything in its query
+            raise ThreatQRefused(
+                f"{what}: the proxy refused to connect us ({error.status} {self._line(error.message)}). "
+                "Check [threatq] proxy, with its user and password."
+            ) from None
+        if isinstance(error, aiohttp.ClientResponseError):
+            raise ThreatQUnavailable(
+                f"{what}: ThreatQ's answer is no proper HTTP: {self._line(error.message)}"
+            ) from None
+        if isinstance(error, aiohttp.InvalidURL):
+            raise ConfigError(f"[threatq] url or proxy: {self.url!r}, or its proxy, is not an address") from None
+        said = self._line(str(error) or type(error).__name__)
+        if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
+            raise ThreatQRefused(
+                f"The certificate of {self.url} is not trusted ({said}). "
+                "Name its authority in [threatq] ca_file, or set verify_tls = false if you accept the risk."
+            ) from error
+        if isinstance(error, TimeoutError):
+            raise ThreatQUnavailable(f"{what}: no answer from ThreatQ in time") from error
+        if isinstance(error, aiohttp.ClientProxyConnectionError):
+            raise ThreatQUnavailable(
+                f"The proxy before ThreatQ cannot be reached: {said}. Check [threatq] proxy."
+            ) from error
+        if isinstance(error, aiohttp.ClientConnectorError):
+            raise ThreatQUnavailable(
+                f"ThreatQ at {self.url} cannot be reached: {said}. Check [threatq] url and the network."
+            ) from error
+        raise ThreatQUnavailable(f"{what}: the connection to ThreatQ was lost: {said}") from error
+
+    def _decode(self, what: str, headers: dict[str, str], content: bytes) -> Any:  # noqa: ANN401  it is JSON
+        """Decode a body, here and not in a thread: the decoder keeps the interpreter to itself either way."""
         if not content:
             return None
         try:
-            if len(content) > LARGE_BODY:
-                return await anyio.to_thread.run_sync(loads, content)
             return loads(content)
-        except ValueError as error:
-            kind = headers.get("content-type", "no content type").partition(";")[0]
+        except (ValueError, RecursionError) as error:
+            kind = one_line(headers.get("content-type", "no content type").partition(";")[0])
+            if "json" in kind.lower():
+                raise ThreatQUnavailable(f"{what}: ThreatQ's answer is broken off, or is no JSON") from error
             raise ThreatQRefused(
                 f"{what}: {self.url} answered with {kind} instead of JSON. Is [threatq] url the address of a ThreatQ?"
             ) from error
 
     def _error(self, what: str, status: int, headers: dict[str, str], content: bytes) -> ThreatQError:
         """What an answer above 299 means for the caller."""
-        words = _error_words(_try_json(content))
-        wait = _retry_after(headers)
+        words = self._line(words_of(content)) or "without a word"
+        wait = retry_after(headers)
         if 300 <= status < 400:
-            location = _short(headers.get("location", "nowhere"))
-            return ThreatQRefused(
-                f"{what}: {self.url} sends us on to {location}. Set [threatq] url to the address ThreatQ really has."
-            )
+            return ThreatQRefused(f"{what}: {self.url} {explain_redirect(self.url, headers.get('location', ''))}")
         if status == 429:
             return ThreatQUnavailable(f"{what}: ThreatQ asks us to slow down", retry_after=wait)
         if status >= 500 or status == 408:
-            return ThreatQUnavailable(
-                f"{what}: ThreatQ failed ({status} {words or 'without a word'})", retry_after=wait
-            )
+            return ThreatQUnavailable(f"{what}: ThreatQ failed ({status} {words})", retry_after=wait)
         advice = {
             403: " The account needs at least the role Read Only.",
             404: " Is [threatq] url the address of a ThreatQ?",
+            407: " Check [threatq] proxy, with its user and password.",
         }.get(status, "")
-        return HttpRefused(f"{what}: ThreatQ refused ({status} {words or 'without a word'}).{advice}", status)
+        return HttpRefused(f"{what}: ThreatQ refused ({status} {words}).{advice}", status)
+
+    def _line(self, said: str) -> str:
+        """Words that came from outside, without our secrets: some servers repeat what they refuse."""
+        secrets = self._tokens.secrets()
+        if self.options.proxy is not None:
+            secrets.append(unquote(urlsplit(self.options.proxy).password or ""))
+        return one_line(said, secrets)
 
 
 class HttpRefused(ThreatQRefused):
@@ -237,70 +282,23 @@ _LOGIN = "Check [threatq] client_id with email and password, or with client_secr
 
 
 def base_url(url: str) -> str:
-    """An address with a scheme and without a slash, or ``/api``, at its end; a bare host is taken as https."""
-    url = url.strip().rstrip("/")
-    url = url if "://" in url else f"https://{url}"
-    return url.removesuffix("/api")
-
-
-def loads(content: bytes) -> Any:  # noqa: ANN401  it is JSON
-    """Decode JSON, also with half characters in its texts, which the fast decoder refuses.
+    """An address with a scheme and without a slash, or ``/api``, at its end; a bare host is taken as https.
 
     Raises:
-        ValueError: it is no JSON.
+        ConfigError: it is none, or holds a user and a password, which would be shown wherever the address is.
     """
+    given = url.strip()
+    given = given if "://" in given else f"https://{given}"
     try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return json.loads(content)
-
-
-def _try_json(content: bytes) -> Any:  # noqa: ANN401  it is JSON
-    try:
-        return loads(content)
+        parts = urlsplit(given)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
-        return None
-
-
-def _error_words(body: object) -> str:
-    """The texts of an error body, whatever its kind: lists, fields, name and message, or hidden in the data."""
-    if isinstance(body, dict):
-        data = body.get("data")
-        inner = data.get("errors") if isinstance(data, dict) else None
-        if inner is None and isinstance(data, list) and data and isinstance(data[0], dict):
-            inner = data[0].get("error")
-        for found in (body.get("errors"), inner, body.get("message"), body.get("name")):
-            if found:
-                return _short("; ".join(_flat(found)))
-    return ""
-
-
-def _basic(user: str, secret: str) -> str:
-    return "Basic " + base64.b64encode(f"{user}:{secret}".encode()).decode()
-
-
-def _flat(found: object) -> list[str]:
-    if isinstance(found, dict):
-        return [f"{name}: {' '.join(_flat(texts))}" for name, texts in found.items()]
-    if isinstance(found, list):
-        return [text for each in found for text in _flat(each)]
-    return [str(found)]
-
-
-def _short(said: str, limit: int = 300) -> str:
-    """A server's words as one line that a terminal can take."""
-    line = "".join(c if c.isprintable() else " " for c in said[: limit + 1])
-    return line if len(line) <= limit else line[:limit] + "…"
-
-
-def _retry_after(headers: dict[str, str]) -> float | None:
-    """The seconds that Retry-After asks for, given as a number or as a date."""
-    asked = headers.get("retry-after", "")
-    try:
-        return max(0.0, float(asked))
-    except ValueError:
-        date = email.utils.parsedate_tz(asked)
-        return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else None
+        good = False
+    if not good or "@" in given or "?" in given or "#" in given or any(c.isspace() for c in given):
+        raise ConfigError(
+            "[threatq] url: expected an address such as https://threatq.example, without user, password or query"
+        )
+    return given.rstrip("/").removesuffix("/api").rstrip("/")
 
 
 def _trust(options: ThreatQOptions) -> ssl.SSLContext | bool:

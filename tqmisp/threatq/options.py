@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import SecretStr  # masks itself in every repr and traceback
 
@@ -29,7 +29,7 @@ class ThreatQOptions:
     """False takes any certificate, also that of somebody in between."""
     ca_file: str | None = None
     """A file with the certificates to trust, in PEM form."""
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     """The address of an HTTP proxy."""
     connect_timeout: float = 15.0
     """Seconds."""

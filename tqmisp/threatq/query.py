@@ -6,9 +6,11 @@ checked on each row, so that nothing slips through.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from tqmisp.errors import ConfigError
 from tqmisp.model import Indicator
 from tqmisp.pipeline.protocols import Refusal
 from tqmisp.threatq.options import Selection
@@ -47,17 +49,16 @@ def body(
     selection: Selection,
     *,
     window: tuple[str | None, str | None] = (None, None),
-    types: Iterable[str] = (),
     saved: Mapping[str, Any] | None = None,
     fields: Sequence[str] | None = FIELDS,
 ) -> dict[str, Any]:
     """The body of ``POST /api/indicators/query``.
 
     Args:
-        selection: what to ask for.
+        selection: what to ask for. Tags, sources and types to leave out are not in it, since no operator for them is
+            known; its bounds in time are in the window.
         window: touched after the first moment and before the second, as ThreatQ writes dates; both are left out of
             the window.
-        types: the types to ask for, where the selection names those that it does not want.
         saved: criteria and filters of a data collection, which all else narrows.
         fields: what to give of each row.
     """
@@ -69,9 +70,8 @@ def body(
     if selection.score_threshold > 0:
         score = selection.score_threshold
         tests.append({"score": {"+gte": int(score) if score == int(score) else score}})
-    wanted = tuple(selection.types) or tuple(types)
-    if wanted:
-        tests.append(_any("type_name", wanted))
+    if selection.types:
+        tests.append(_any("type_name", selection.types))
     after, before = window
     if after is not None or before is not None:
         bounds = {"+gt": after, "+lt": before}
@@ -85,21 +85,60 @@ def body(
     return asked
 
 
+def in_names_of(selection: Selection, types: Collection[str], statuses: Collection[str]) -> Selection:
+    """The selection with the names that this ThreatQ uses, and with the types that it leaves out as those that remain.
+
+    Args:
+        selection: as the operator wrote it; upper and lower case do not matter.
+        types: all that the instance has; empty where they cannot be seen, which changes nothing.
+        statuses: likewise.
+
+    Raises:
+        ConfigError: the instance has no type or status of a name; a mistyped one would select nothing, or too much.
+    """
+    wanted = _known("types", selection.types, types)
+    unwanted = frozenset(_known("exclude_types", selection.exclude_types, types))
+    if unwanted and types:
+        wanted = tuple([name for name in wanted or sorted(types) if name not in unwanted])
+        if not wanted:
+            raise ConfigError("[selection] exclude_types: no type is left that could be exported")
+    return replace(selection, types=wanted, statuses=_known("statuses", selection.statuses, statuses))
+
+
+def _known(key: str, names: Sequence[str], all_names: Collection[str]) -> tuple[str, ...]:
+    if not all_names:
+        return tuple(names)
+    by_fold = {name.casefold(): name for name in all_names}
+    for name in names:
+        if name.casefold() not in by_fold:
+            raise ConfigError(
+                f"[selection] {key}: this ThreatQ has no {name!r}; it has: {', '.join(sorted(all_names))}"
+            )
+    return tuple(dict.fromkeys(by_fold[name.casefold()] for name in names))
+
+
 def _any(name: str, values: Sequence[str]) -> Test:
     tests = [{name: value} for value in values]
     return tests[0] if len(tests) == 1 else {"+or": tests}
 
 
 class RowFilter:
-    """The selection, applied to the rows that come back."""
+    """The selection, applied to the rows that come back.
 
-    def __init__(self, selection: Selection) -> None:
+    Args:
+        selection: as the operator wrote it.
+        period: touched at or after the first moment and before the second, as ThreatQ writes dates.
+    """
+
+    def __init__(self, selection: Selection, period: tuple[str | None, str | None] = (None, None)) -> None:
         self._statuses = frozenset(map(str.casefold, selection.statuses))
         self._score = selection.score_threshold
         self._types = frozenset(map(str.casefold, selection.types))
         self._not_types = frozenset(map(str.casefold, selection.exclude_types))
         self._tags = frozenset(map(str.casefold, selection.tags))
         self._sources = frozenset(map(str.casefold, selection.sources))
+        self._since, self._until = period
+        self._timeless = period == (None, None)
         self._only_status_and_score = not (self._types or self._not_types or self._tags or self._sources)
 
     def apply(self, indicators: list[Indicator]) -> tuple[list[Indicator], list[Refusal]]:
@@ -118,10 +157,14 @@ class RowFilter:
             return "status_not_selected"
         if indicator.score < self._score:
             return "score_below_threshold"
+        if not self._timeless and not self._in_period(indicator.touched_at):
+            return "time_not_selected"
         if self._only_status_and_score:
             return None
         kind = indicator.type.casefold()
-        if (self._types and kind not in self._types) or kind in self._not_types:
+        if kind in self._not_types:
+            return "type_excluded"
+        if self._types and kind not in self._types:
             return "type_not_selected"
         if self._tags and self._tags.isdisjoint(map(str.casefold, indicator.tags)):
             return "tag_not_selected"
@@ -129,10 +172,19 @@ class RowFilter:
             return "source_not_selected"
         return None
 
+    def _in_period(self, touched: str | None) -> bool:
+        if touched is None:
+            return False
+        if touched[10:11] == "T":
+            touched = touched.replace("T", " ", 1)
+        return (self._since is None or touched >= self._since) and (self._until is None or touched < self._until)
+
 
 _REASONS = {
     "status_not_selected": "Its status is not among those selected.",
     "score_below_threshold": "Its score is below the threshold.",
+    "time_not_selected": "It was touched outside the time selected.",
+    "type_excluded": "Its type is among those to leave out.",
     "type_not_selected": "Its type is not selected.",
     "tag_not_selected": "It has none of the tags selected.",
     "source_not_selected": "None of its sources is selected.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 Window = tuple[str | None, str | None]
 """Touched after the first moment and before the second; None is open."""
@@ -15,12 +15,13 @@ SECOND = timedelta(seconds=1)
 
 
 def moment(text: str) -> datetime:
-    """A date of ThreatQ, ``YYYY-MM-DD`` or with time and fraction.
+    """A date of ThreatQ, ``YYYY-MM-DD`` or with time and fraction; UTC where it names no zone.
 
     Raises:
         ValueError: it is none.
     """
-    return datetime.fromisoformat(text)
+    when = datetime.fromisoformat(text)
+    return when if when.tzinfo is None else when.astimezone(UTC).replace(tzinfo=None)
 
 
 def text(when: datetime) -> str:
@@ -28,8 +29,10 @@ def text(when: datetime) -> str:
     return when.strftime("%Y-%m-%d %H:%M:%S")
 
 
-async def plan(first: datetime, last: datetime, total: int, parts: int, count: Count) -> list[Window]:
-    """Cut the time between two moments into windows with about equally many rows.
+async def plan(
+    first: datetime, last: datetime, total: int, count: Count, *, parts: int, least: int = 0
+) -> list[Window]:
+    """Cut the time between two moments into windows with about equally many rows, of which few need be below ``least``.
 
     The largest window is halved until there are enough small ones, so that rows that crowd in a short time do not end
     up in one. The first window is open below and the last one open above. A window begins a second early, since its
@@ -38,7 +41,7 @@ async def plan(first: datetime, last: datetime, total: int, parts: int, count: C
     if first >= last or parts < 2:
         return [(None, None)]
     pieces: list[tuple[datetime, datetime, int]] = [(first, last + SECOND, total)]
-    enough = max(1, total // (parts * 2))
+    enough = max(1, least, total // (parts * 2))
     for _ in range(MAX_COUNTS):
         largest = max(pieces, key=lambda piece: piece[2])
         start, end, rows = largest
