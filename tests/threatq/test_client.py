@@ -125,7 +125,7 @@ async def test_the_login_finds_the_form_that_the_server_takes(kept: set[str]) ->
         seen.append(form)
         if form in kept:
             return web.json_response({"access_token": "t"})
-        return web.json_response({"errors": ["The user credentials were incorrect."]}, status=400)
+        return web.json_response({"errors": ["The request is missing a required parameter."]}, status=400)
 
     async def thing(_request: web.Request) -> web.Response:
         return web.json_response({})

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
+import structlog
+
 from tqmisp.threatq.client import HttpRefused, ThreatQClient
+
+log = structlog.get_logger(__name__)
 
 
 class ConnectorSettings(NamedTuple):
@@ -17,6 +22,13 @@ class ConnectorSettings(NamedTuple):
     misp_url: str | None
     misp_key: str | None
     score_threshold: float | None
+
+    def __repr__(self) -> str:
+        key = None if self.misp_key is None else "***"
+        return (
+            f"ConnectorSettings(active={self.active!r}, misp_url={self.misp_url!r}, misp_key={key!r}, "
+            f"score_threshold={self.score_threshold!r})"
+        )
 
 
 _SPELLINGS = {
@@ -45,6 +57,7 @@ async def read(client: ThreatQClient, name: str) -> ConnectorSettings | None:
         answer = await client.get("/api/connectors", {"name": name})
     except HttpRefused as error:
         if error.status in {403, 404, 405}:
+            log.info("the settings of connectors are not to be had", error=str(error))
             return None
         raise
     rows = answer.data.get("data") if isinstance(answer.data, dict) else answer.data
@@ -70,7 +83,9 @@ def _settings(row: dict[str, Any]) -> ConnectorSettings:
     try:
         score = None if threshold is None else float(threshold)
     except ValueError:
-        raise ValueError(f"the Score Threshold of the connector is {threshold!r:.40}, which is no number") from None
+        score = math.nan
+    if score is not None and not math.isfinite(score):
+        raise ValueError(f"the Score Threshold of the connector is {threshold!r:.40}, which is no number")
     active = row.get("is_active", True)
     return ConnectorSettings(
         active not in (False, "", "False", "false", "0", 0), get("misp_url"), get("misp_key"), score

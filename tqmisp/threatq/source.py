@@ -57,8 +57,9 @@ class ThreatQSource:
         self._on_total = on_total
         self._search = Search(client, selection)
         since, until = _moment("since", selection.since), _moment("until", selection.until)
-        self._filter = RowFilter(selection, (since and windows.text(since), until and windows.text(until)))
-        self._bounds: windows.Window = (since and windows.text(since - windows.SECOND), until and windows.text(until))
+        before = None if since is None else since - windows.SECOND  # bounds are left out of what they bound
+        self._filter = RowFilter(selection, (_text(since), _text(until)))
+        self._bounds: windows.Window = (_text(before), _text(until))
         self._limit = client.options.page_size
         self._cursor = True
         self._newest: str | None = None
@@ -205,10 +206,14 @@ def _moment(key: str, given: str | None) -> datetime | None:
     return when.replace(microsecond=0)
 
 
+def _text(when: datetime | None) -> str | None:
+    return None if when is None else windows.text(when)
+
+
 def _date(given: object) -> datetime | None:
     """A date of ThreatQ; None where it is none that can be reckoned with."""
     try:
         when = windows.moment(given) if isinstance(given, str) else None
     except (ValueError, OverflowError):
         return None
-    return when if when is not None and when.year > 1 else None
+    return when if when is not None and when.year >= 1000 else None
