@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -34,6 +35,13 @@ class TokenRequest:
     form: dict[str, str] | None = field(default=None, repr=False)
     basic: tuple[str, str] | None = field(default=None, repr=False)
     bearer: str | None = field(default=None, repr=False)
+
+    @property
+    def authorization(self) -> str | None:
+        """The header of that name."""
+        if self.basic is not None:
+            return "Basic " + base64.b64encode(":".join(self.basic).encode()).decode()
+        return None if self.bearer is None else f"Bearer {self.bearer}"
 
 
 Post = Callable[[TokenRequest], Awaitable[dict[str, Any]]]
@@ -124,7 +132,8 @@ class Tokens:
     def secrets(self) -> list[str]:
         """All that must not be shown."""
         held = (self._options.password, self._options.client_secret, self._token, self._refresh)
-        return [each.get_secret_value() for each in held if each is not None]
+        headers = [(form.authorization or "").partition(" ")[2] for form in self._forms[:1]]
+        return [each.get_secret_value() for each in held if each is not None] + headers
 
     async def _renew(self) -> str:
         if self._refresh is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -144,11 +143,7 @@ class ThreatQClient:
     async def _ask_for_token(self, form: TokenRequest) -> dict[str, Any]:
         """Send one form of the token request."""
         what = "POST /api/token"
-        headers = {}
-        if form.basic is not None:
-            headers["Authorization"] = "Basic " + base64.b64encode(":".join(form.basic).encode()).decode()
-        elif form.bearer is not None:
-            headers["Authorization"] = f"Bearer {form.bearer}"
+        headers = {} if form.authorization is None else {"Authorization": form.authorization}
         data: bytes | dict[str, str] | None = form.form
         if form.json is not None:
             data = orjson.dumps(form.json)
@@ -210,10 +205,14 @@ class ThreatQClient:
         if isinstance(error, aiohttp.InvalidURL):
             raise ConfigError(f"[threatq] url or proxy: {self.url!r}, or its proxy, is not an address") from None
         said = self._line(str(error) or type(error).__name__)
-        if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
             raise ThreatQRefused(
                 f"The certificate of {self.url} is not trusted ({said}). "
                 "Name its authority in [threatq] ca_file, or set verify_tls = false if you accept the risk."
+            ) from error
+        if isinstance(error, aiohttp.ClientSSLError):
+            raise ThreatQRefused(
+                f"ThreatQ at {self.url} does not speak TLS with us ({said}). Check the port in [threatq] url."
             ) from error
         if isinstance(error, TimeoutError):
             raise ThreatQUnavailable(f"{what}: no answer from ThreatQ in time") from error
