@@ -155,12 +155,12 @@ def rows_of(answer: object) -> list[Any]:
     """
     if not isinstance(answer, dict):
         raise ThreatQRefused("ThreatQ answered a query with something that is no page of rows.")
-    if "data" not in answer and "total" not in answer:
+    given = answer.get("data")
+    if not isinstance(given, (list, dict)) and type(answer.get("total")) is not int:
         raise ThreatQRefused(
             "ThreatQ answered a query without rows and without a total. The account may lack the right to read "
             "indicators: give it at least the role Read Only."
         )
-    given = answer.get("data")
     return given if isinstance(given, list) else []
 
 
