@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections import Counter
+
+import anyio
 import pytest
 
 from tqmisp.errors import MispRefused, MispUnavailable
@@ -64,3 +67,52 @@ async def test_the_last_error_comes_out() -> None:
             Flaky(*(MispUnavailable(text) for text in ("first", "second", "third", "fourth")))
         )
     assert len(clock.slept) == 2
+
+
+async def test_many_tasks_may_share_one_policy() -> None:
+    """Each call counts its own attempts; no task ends, or repeats, the call of another."""
+    clock = Clock()
+    policy = RetryPolicy(attempts=3, sleep=clock.sleep)
+    calls = [Flaky(*[MispUnavailable("down")] * (number % 4)) for number in range(40)]
+    outcomes: list[str] = []
+
+    async def use(call: Flaky) -> None:
+        try:
+            outcomes.append(await policy.call(call))
+        except MispUnavailable:
+            outcomes.append("gave up")
+
+    async with anyio.create_task_group() as tasks:
+        for call in calls:
+            tasks.start_soon(use, call)
+    assert Counter(outcomes) == {"done": 30, "gave up": 10}
+    assert [len(call.errors) for call in calls] == [0] * 40
+
+
+async def test_a_cancelled_call_is_not_made_again() -> None:
+    """To be cancelled in the call, or in the wait before the next one, is no failure that may pass."""
+    calls = 0
+
+    async def hang() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await anyio.sleep_forever()
+        raise MispUnavailable("down")
+
+    for expected in (1, 2):
+        with anyio.fail_after(5), anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(RetryPolicy(sleep=lambda _: anyio.sleep_forever()).call, hang)
+                await anyio.wait_all_tasks_blocked()
+                scope.cancel()
+        assert calls == expected
+
+
+async def test_without_a_backoff_there_is_no_wait() -> None:
+    """Tests, and whoever is in a hurry, may set it to nothing."""
+    clock = Clock()
+    await RetryPolicy(attempts=4, backoff=0, backoff_max=0, sleep=clock.sleep).call(
+        Flaky(*[MispUnavailable("down")] * 3)
+    )
+    assert clock.slept == [0, 0, 0]
