@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.threatq.samples import sample
@@ -16,11 +16,22 @@ from tqmisp.threatq.paging import LEAST_LIMIT, Pager
 class Server:
     """A result that pages are read from, and that may change between them."""
 
-    def __init__(self, ids: list[int], *, cursors: bool = True, most: int = 10_000, total: bool = True) -> None:
+    def __init__(
+        self,
+        ids: list[int],
+        *,
+        cursors: bool = True,
+        most: int = 10_000,
+        total: bool = True,
+        sort_pages: bool = False,
+        whole_pages: bool = False,
+    ) -> None:
         self.ids = ids
         self.cursors = cursors
         self.most = most
         self.total = total
+        self.sort_pages = sort_pages
+        self.whole_pages = whole_pages
         self.requests = 0
 
     def answer(self, params: dict[str, str]) -> dict[str, Any]:
@@ -34,7 +45,9 @@ class Server:
             page = [each for each in self.ids if mark == "*" or each > int(mark)][:limit]
             return answer | {"data": [{"id": each} for each in page], "nextCursorMark": str(page[-1]) if page else mark}
         start = int(params.get("offset", "0"))
-        return answer | {"data": [{"id": each} for each in self.ids[start : start + limit]]}
+        start -= start % limit if self.whole_pages else 0
+        page = self.ids[start : start + limit]
+        return answer | {"data": [{"id": each} for each in (sorted(page) if self.sort_pages else page)]}
 
 
 def read(server: Server, limit: int, change: Callable[[Server], None] = lambda _: None) -> Counter[int]:
@@ -78,10 +91,35 @@ def test_no_row_is_passed_over_while_others_leave_and_come(
     assert stayed <= set(read(server, limit, change))
 
 
-@given(st.sets(st.integers(0, 99), max_size=40).flatmap(lambda each: st.permutations(sorted(each))), st.integers(1, 12))
-def test_a_server_that_does_not_sort_loses_nothing(rows: list[int], limit: int) -> None:
-    """Rows in no order come all the same, and reading them ends."""
-    assert set(read(Server(list(rows), cursors=False), limit)) == set(rows)
+@given(rows=ids, limit=st.integers(1, 70))
+@example(rows=list(range(30)), limit=3)
+def test_a_server_that_takes_offsets_for_pages_loses_nothing(*, rows: list[int], limit: int) -> None:
+    """One that gives the whole page in which an offset lies: pages cannot overlap, and reading them ends."""
+    assert set(read(Server(list(rows), cursors=False, whole_pages=True), limit)) == set(rows)
+
+
+def test_going_back_over_the_same_rows_is_no_repetition() -> None:
+    """What the pager finds three times running, as rows leave in front of it, is no page that comes for ever."""
+    server = Server([0, 1, 2, 3, 4], cursors=False)
+    left = iter([[], [], [0], [1, 2], [3]])
+
+    def change(server: Server) -> None:
+        gone = next(left, [])
+        newest = max(server.ids)
+        server.ids = [each for each in server.ids if each not in gone]
+        server.ids += [newest + number for number in range(1, len(gone) + 1)]
+
+    assert {4, 5, 6, 7, 8} <= set(read(server, 2, change))
+
+
+shuffled = st.sets(st.integers(0, 99), max_size=40).flatmap(lambda each: st.permutations(sorted(each)))
+
+
+@given(rows=shuffled, limit=st.integers(1, 12), sort_pages=st.booleans())
+@example(rows=[9, 1, 5, 7, 3, 20, 30, 8, 2, 40, 41, 42, 6], limit=3, sort_pages=True)
+def test_a_server_that_does_not_sort_loses_nothing(*, rows: list[int], limit: int, sort_pages: bool) -> None:
+    """Rows in no order, or with an order only within each page, come all the same, and reading them ends."""
+    assert set(read(Server(list(rows), cursors=False, sort_pages=sort_pages), limit)) == set(rows)
 
 
 def test_the_recorded_pages_are_followed() -> None:

@@ -305,12 +305,21 @@ async def test_many_rows_are_divided_among_producers(serve: Serve, monkeypatch: 
     assert max(sizes) < 4000 / 4
 
 
-async def test_rows_without_a_date_are_not_lost(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a window of dates cannot hold all rows, all are read in one part."""
+@pytest.mark.parametrize("undated", ["first", "last"])
+async def test_rows_without_a_date_are_not_lost(undated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where windows of dates cannot hold all rows, all are read in one part, wherever a server sorts them."""
     monkeypatch.setattr(source_module, "SMALL", 100)
     library = generate(1000, seed=1)
     library.change(library.ids[500], {"touched_at": None}, touch=False)
-    indicators, codes, _ = await read(await serve(library), Selection(statuses=()))
+
+    @web.middleware
+    async def dated_first(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if undated == "last" and request.query.get("sort") == "touched_at":
+            return web.json_response({"total": 1000, "data": [{"id": 1, "touched_at": "2023-01-01 00:00:00"}]})
+        return await handler(request)
+
+    async with serving(create_app(library, middlewares=[dated_first])) as client:
+        indicators, codes, _ = await read(client, Selection(statuses=()))
     assert len(indicators) + codes.total() == 1000
     assert library.ids[500] in {each.id for each in indicators}
 

@@ -9,6 +9,9 @@ from tqmisp.errors import ThreatQRefused, ThreatQUnavailable
 LEAST_LIMIT = 100
 """Pages are not made smaller than this; every published client gets pages of this size."""
 
+MOST_TEARS = 12
+"""So often the pager goes back to look for a row before it gives up on overlapping pages."""
+
 
 class Pager:
     """Says what to ask for next, by cursor as long as the server gives one, else by offset.
@@ -40,7 +43,8 @@ class Pager:
         self._sorted = True
         self._last: int | None = None
         """The id with which this page must begin."""
-        self._tear: tuple[int, int, int] | None = None
+        self._highest = -1
+        self._tears = 0
         self._back = 0
         self._landmark, self._steps, self._stride = "*", 0, 1
         self._page: tuple[object, ...] = ()
@@ -122,21 +126,31 @@ class Pager:
             self.done = self.announced is not None and self._offset >= self.announced
             return rows
         if self._last is not None and self._offset > 0 and first > self._last:
-            tear = (self._last, first, self._offset)
-            if self._tear == tear:  # going back changed nothing: the rows are not sorted
-                self._sorted = False
-                return self._step(rows, 0)
-            self._tear = tear
-            self._back = self._back * 2 or self.limit
-            self._offset = max(0, self._offset - self._back)
+            self._go_back()
             return []
         self._back = 0
-        self.done = self.announced is not None and self._offset + len(rows) >= self.announced
+        in_place = self._last is None or first == self._last
+        self.done = in_place and self.announced is not None and self._offset + len(rows) >= self.announced
         new = rows[1:] if first == self._last else rows
+        if last > self._highest:
+            self._highest, self._tears = last, 0
         overlap = len(rows) > 1
         self._offset += len(rows) - overlap
         self._last = last if overlap else None
         return new
+
+    def _go_back(self) -> None:
+        """Go back, further each time, until the row that ended the page before is found, or the start.
+
+        Where that happens over and over without a new row, offsets do not mean to the server what they mean to us: the
+        rows are then read from the start without an overlap.
+        """
+        self._tears += self._back == 0
+        self._back = self._back * 2 or self.limit
+        self._offset = max(0, self._offset - self._back)
+        self._page = ()  # further to the front the same rows may well come again
+        if self._tears > MOST_TEARS:
+            self._sorted, self._offset = False, 0
 
     def _look_for_repetition(self, rows: list[Any]) -> None:
         """The very same rows three times running are no progress; twice may come from going back."""
