@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.misp.strategies import HOSTILE, values
@@ -196,6 +196,7 @@ def test_plain_text_can_be_sent(text: str) -> None:
 
 
 @given(st.text(), st.integers(0, 40))
+@example("\u0800\U00010000", 6)  # characters of three and four bytes
 def test_text_is_cut_by_bytes(text: str, limit: int) -> None:
     """Never longer than allowed, never half a character, and whole where it fits."""
     result = cut(text, limit)

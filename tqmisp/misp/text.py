@@ -27,7 +27,7 @@ def plain(text: str) -> str:
 
 def cut(text: str, limit: int) -> str:
     """A text of at most so many bytes, ending in an ellipsis where something is left out."""
-    if len(text) * 3 <= limit:
+    if len(text) * 4 <= limit:
         return text
     raw = text.encode()
     if len(raw) <= limit:
