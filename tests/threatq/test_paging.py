@@ -61,6 +61,7 @@ def read(server: Server, limit: int, change: Callable[[Server], None] = lambda _
 
 
 ids = st.sets(st.integers(0, 10_000), max_size=60).map(sorted)
+shuffled = st.sets(st.integers(0, 99), max_size=40).flatmap(lambda each: st.permutations(sorted(each)))
 
 
 @given(rows=ids, limit=st.integers(1, 70), most=st.integers(1, 70), cursors=st.booleans(), total=st.booleans())
@@ -69,11 +70,11 @@ def test_every_row_comes_exactly_once(*, rows: list[int], limit: int, most: int,
     assert read(Server(rows, cursors=cursors, most=most, total=total), limit) == Counter(rows)
 
 
-@given(rows=ids, limit=st.integers(2, 20), cursors=st.booleans(), data=st.data())
+@given(rows=ids, limit=st.integers(2, 20), cursors=st.booleans(), come=st.integers(0, 8), data=st.data())
 def test_no_row_is_passed_over_while_others_leave_and_come(
-    *, rows: list[int], limit: int, cursors: bool, data: st.DataObject
+    *, rows: list[int], limit: int, cursors: bool, come: int, data: st.DataObject
 ) -> None:
-    """What stays in the result from beginning to end comes, also where as many rows come as leave."""
+    """What stays in the result from beginning to end comes, however many rows come and leave."""
     server = Server(list(rows), cursors=cursors)
     stayed = set(rows)
     changes = 10
@@ -86,9 +87,36 @@ def test_no_row_is_passed_over_while_others_leave_and_come(
             stayed.difference_update(gone)
             newest = max(server.ids)
             server.ids = [each for each in server.ids if each not in gone]
-            server.ids += [newest + number for number in range(1, len(gone) + 1)]
+            server.ids += [newest + number for number in range(1, min(len(gone), come) + 1)]
 
     assert stayed <= set(read(server, limit, change))
+
+
+@given(rows=shuffled, limit=st.integers(1, 12), data=st.data())
+def test_rows_may_leave_a_result_that_is_not_sorted(*, rows: list[int], limit: int, data: st.DataObject) -> None:
+    """The total shrinks by as many as left; going back by so many brings what they passed."""
+    server = Server([1_000, *rows, 999], cursors=False)
+    stayed = set(server.ids)
+
+    def change(server: Server) -> None:
+        if len(server.ids) > 2:
+            gone = data.draw(st.sets(st.sampled_from(server.ids[1:-1]), max_size=3))
+            stayed.difference_update(gone)
+            server.ids = [each for each in server.ids if each not in gone]
+
+    assert stayed <= set(read(server, limit, change))
+
+
+def test_rows_may_leave_and_come_all_the_time() -> None:
+    """One of the first rows leaves with each page, and a new one comes: the protection does not wear out."""
+    server = Server(list(range(400)), cursors=False)
+
+    def change(server: Server) -> None:
+        if server.requests < 60:
+            server.ids = [*server.ids[1:], server.ids[-1] + 1]
+
+    seen = read(server, 10, change)
+    assert set(server.ids) <= set(seen)
 
 
 @given(rows=ids, limit=st.integers(1, 70))
@@ -110,9 +138,6 @@ def test_going_back_over_the_same_rows_is_no_repetition() -> None:
         server.ids += [newest + number for number in range(1, len(gone) + 1)]
 
     assert {4, 5, 6, 7, 8} <= set(read(server, 2, change))
-
-
-shuffled = st.sets(st.integers(0, 99), max_size=40).flatmap(lambda each: st.permutations(sorted(each)))
 
 
 @given(rows=shuffled, limit=st.integers(1, 12), sort_pages=st.booleans())

@@ -393,6 +393,29 @@ async def test_a_server_that_refuses_pages_is_asked_for_others(
     assert set(limits) == {(largest, by_cursor)}
 
 
+async def test_what_a_server_refuses_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later parts begin with the pages that it took."""
+    monkeypatch.setattr(source_module, "SMALL", 100)
+    refused = 0
+
+    @web.middleware
+    async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal refused
+        if int(request.query.get("limit", 1)) > 300:
+            refused += 1
+            return web.json_response({"errors": ["Too many."]}, status=400)
+        return await handler(request)
+
+    async with serving(create_app(generate(2000, seed=1), middlewares=[refuse]), producers=4) as client:
+        source = ThreatQSource(client, Selection(statuses=()))
+        shards = await source.shards()
+        assert len(shards) > 3
+        for shard in shards:
+            async for _ in shard.pages():
+                pass
+    assert refused == 4  # 1,000 and 500, each with and without a cursor
+
+
 async def test_a_server_that_refuses_every_page_is_an_error() -> None:
     """Its words come out after the smallest page."""
 

@@ -91,7 +91,7 @@ class Pager:
         self._look_for_repetition(rows)
         mark = answer.get("nextCursorMark")
         if not rows:
-            self.done = True
+            self._end(shrunk)
         elif self._mark is not None and isinstance(mark, str) and mark:
             self._follow(mark)
         else:
@@ -121,12 +121,15 @@ class Pager:
         self._sorted = self._sorted and _rise(ids)
         first, last = ids[0], ids[-1]
         if not self._sorted or first is None or last is None:
-            self._offset = max(0, self._offset - shrunk) if shrunk else self._offset + len(rows)
             self._last = None
-            self.done = self.announced is not None and self._offset >= self.announced
+            if shrunk and self._offset > 0:
+                self._retreat(shrunk)
+            else:
+                self._offset += len(rows)
+                self.done = self.announced is not None and self._offset >= self.announced
             return rows
-        if self._last is not None and self._offset > 0 and first > self._last:
-            self._go_back()
+        if self._offset > 0 and (shrunk if self._last is None else first > self._last):
+            self._go_back(shrunk)
             return []
         self._back = 0
         in_place = self._last is None or first == self._last
@@ -139,18 +142,31 @@ class Pager:
         self._last = last if overlap else None
         return new
 
-    def _go_back(self) -> None:
+    def _end(self, shrunk: int) -> None:
+        """An empty page is the last one, unless so many rows have left that the offset is behind the end."""
+        if self._mark is None and self._offset > 0 and (shrunk or self._last is not None):
+            self._go_back(shrunk)
+        else:
+            self.done = True
+
+    def _go_back(self, shrunk: int) -> None:
         """Go back, further each time, until the row that ended the page before is found, or the start.
 
         Where that happens over and over without a new row, offsets do not mean to the server what they mean to us: the
         rows are then read from the start without an overlap.
         """
+        if self._last is None:
+            self._retreat(shrunk)
+            return
         self._tears += self._back == 0
         self._back = self._back * 2 or self.limit
-        self._offset = max(0, self._offset - self._back)
-        self._page = ()  # further to the front the same rows may well come again
+        self._retreat(self._back)
         if self._tears > MOST_TEARS:
-            self._sorted, self._offset = False, 0
+            self._sorted, self._offset, self._last = False, 0, None
+
+    def _retreat(self, rows: int) -> None:
+        self._offset = max(0, self._offset - rows)
+        self._page = ()  # further to the front the same rows may well come again
 
     def _look_for_repetition(self, rows: list[Any]) -> None:
         """The very same rows three times running are no progress; twice may come from going back."""
