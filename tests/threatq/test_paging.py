@@ -107,6 +107,17 @@ def test_rows_may_leave_a_result_that_is_not_sorted(*, rows: list[int], limit: i
     assert stayed <= set(read(server, limit, change))
 
 
+def test_pages_of_one_row_are_protected_by_the_total() -> None:
+    """They cannot overlap, so the pager goes back by as many rows as the total has shrunk."""
+    server = Server(list(range(10)), cursors=False)
+
+    def change(server: Server) -> None:
+        if server.requests == 3:
+            server.ids = server.ids[2:]
+
+    assert set(read(server, 1, change)) == set(range(10))
+
+
 def test_rows_may_leave_and_come_all_the_time() -> None:
     """One of the first rows leaves with each page, and a new one comes: the protection does not wear out."""
     server = Server(list(range(400)), cursors=False)
