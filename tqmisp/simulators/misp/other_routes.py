@@ -35,7 +35,8 @@ def version(call: Call) -> Answer:
 
 
 def diagnostics(call: Call) -> Answer:
-    """``GET /servers/serverSettings[/diagnostics]``: of MISP's long report the version and PHP's settings."""
+    """``GET /servers/serverSettings[/diagnostics]``: of MISP's long report the version and some settings."""
+    php = call.options.php
 
     def setting(recommended: int, value: int, unit: str, explanation: str) -> dict[str, Any]:
         return {"explanation": explanation, "recommended": recommended, "unit": unit, "value": value}
@@ -45,33 +46,37 @@ def diagnostics(call: Call) -> Answer:
         "phpSettings": {
             "max_execution_time": setting(
                 300,
-                300,
+                php["max_execution_time"],
                 "seconds",
                 "The maximum duration that a script can run (does not affect the background workers). A too low number "
                 "will break long running scripts like comprehensive API exports",
             ),
             "memory_limit": setting(
                 2048,
-                512,
+                php["memory_limit"],
                 "MB",
                 "The maximum memory that PHP can consume. It is recommended to raise this number since certain exports "
                 "can generate a fair bit of memory usage",
             ),
             "upload_max_filesize": setting(
                 50,
-                50,
+                php["upload_max_filesize"],
                 "MB",
                 "The maximum size that an uploaded file can be. It is recommended to raise this number to allow for "
                 "the upload of larger samples",
             ),
             "post_max_size": setting(
                 50,
-                50,
+                php["post_max_size"],
                 "MB",
                 "The maximum size of a POSTed message, this has to be at least the same size as the "
                 "upload_max_filesize setting",
             ),
         },
+        "finalSettings": [
+            {"level": 0, "value": value, "errorMessage": None, "tab": "MISP", "setting": name}
+            for name, value in call.options.settings.items()
+        ],
     }
     return answer(report, headers={"Content-Disposition": 'attachment; filename="MISP.report.json"'})
 
@@ -213,6 +218,28 @@ def sharing_groups(call: Call) -> Answer:
         if may_use(store, call.user, group.id)
     ]
     return answer({"response": shown})
+
+
+def taxonomies(call: Call) -> Answer:
+    """``GET /taxonomies/index``: not recorded, but after MISP's source."""
+    rows = [
+        {
+            "Taxonomy": {
+                "id": str(number),
+                "namespace": namespace,
+                "description": "",
+                "version": "1",
+                "enabled": enabled,
+                "exclusive": False,
+                "required": False,
+                "highlighted": False,
+            },
+            "total_count": 0,
+            "current_count": 0,
+        }
+        for number, (namespace, enabled) in enumerate(call.options.taxonomies.items(), start=1)
+    ]
+    return answer(rows)
 
 
 def add_sharing_group(_: Call) -> Answer:

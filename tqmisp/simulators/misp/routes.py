@@ -68,6 +68,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("users", "view"): Route(other_routes.view_user),
     ("organisations", "index"): Route(other_routes.organisations),
     ("sharing_groups", "index"): Route(other_routes.sharing_groups),
+    ("taxonomies", "index"): Route(other_routes.taxonomies),
     ("sharing_groups", "add"): _write(other_routes.add_sharing_group, "perm_sharing_group"),
 }
 """By controller and action, in lower case."""

@@ -33,6 +33,8 @@ class ThreatQSimulatorOptions:
     """Take a list of fields; otherwise answer 400 to one."""
     fields_ignored: bool = False
     """Take no notice of a list of fields."""
+    clock_ahead: float = 0.0
+    """Seconds by which the ``Date`` of answers is ahead of this machine."""
     connector: str = "MISP Export"
     """The name of the connector in the user interface; it is there when ``misp_url`` is set."""
     misp_url: str = ""
