@@ -7,13 +7,16 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
-WORKS_ON_THE_LOOP = [f"tqmisp.{part}" for part in ("export", "journal", "misp", "observe", "pipeline", "threatq")]
+WORKS_ON_THE_LOOP = [
+    f"tqmisp.{part}" for part in ("check", "export", "journal", "misp", "observe", "pipeline", "threatq")
+]
 MAY_BLOCK = [
     ("tqmisp/threatq/client.py", ("connect",)),  # certificates and the version, once, before the first request
     ("tqmisp/misp/client.py", ("connect",)),
+    ("tqmisp/check/network.py", ("connect",)),
     ("tqmisp/misp/galaxies.py", ("_table",)),  # the names of actors and malware, once
     ("tqmisp/misp/types.py", ("known_types",)),  # the types of MISP, once
-    ("tqmisp/journal/migrations/__init__.py", ("upgrade",)),  # the scripts of Alembic, when a journal is opened
+    ("tqmisp/journal/store.py", ("_migrate",)),  # Alembic and its scripts, when a journal is made or upgraded
     ("zoneinfo/_tzpath.py", ("find_tzfile",)),  # the zone of the run day, once
     ("zoneinfo/_common.py", ("load_data", "from_file")),
     ("logging/__init__.py", ("handle",)),  # a line to a log file; no item has one of its own

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tqmisp.check import Finding
 from tqmisp.observe.receipt import EventLine, Receipt, TargetReceipt
 from tqmisp.observe.terminal import escape, safe
 
 _TALLIES = ("created", "updated", "unchanged", "merged", "retired")
 _REFUSALS = ("rejected", "filtered", "quarantined")
 _CODE_WIDTH = 44
+_AREAS = {"local": "This machine", "threatq": "ThreatQ", "misp": "MISP"}
+_LEVELS = {"ok": "green", "warning": "yellow", "failure": "bold red"}
+_SENTENCE = 2_000
 _WAITS = {"threatq": "ThreatQ", "mapping": "mapping", "misp": "MISP", "backoff": "back-off"}
 
 
@@ -151,6 +155,33 @@ def _target(target: Mapping[str, Any]) -> Iterator[RenderableType]:
                 what = safe(f"  {sample['id']} {sample['type']} ", "dim")
                 table.add_row(what.append_text(safe(sample["value"], limit=48)), "")
         yield from ("", table)
+
+
+def findings(found: Sequence[Finding]) -> RenderableType:
+    """What was looked at, area by area, with each fix below its finding."""
+    parts: list[RenderableType] = []
+    for area, heading in _AREAS.items():
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(ratio=1)
+        for each in (each for each in found if each.area == area):
+            reason = safe(each.reason, limit=_SENTENCE)
+            if each.fix:
+                reason.append("\nFix: ", "bold").append_text(safe(each.fix, limit=_SENTENCE))
+            table.add_row(Text(each.level, style=_LEVELS[each.level]), Text(each.name), reason)
+        if table.row_count:
+            parts += [Text(heading, style="bold"), table, ""]
+    failures = sum(each.level == "failure" for each in found)
+    warnings = sum(each.level == "warning" for each in found)
+    worst = "failure" if failures else "warning" if warnings else "ok"
+    counted = f"{_count(failures, 'failure')}, {_count(warnings, 'warning')}."
+    verdict = "A run would fail." if failures else "A run will work."
+    return Group(*parts, Text(f"{verdict} {counted}", style=_LEVELS[worst]))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def without_password(url: str) -> str:

@@ -77,7 +77,7 @@ def load_part(
     sections = {name: reading.section(name, options) for name, options in section_kinds(kind).items()}
     settings: S | None = None
     if not reading.problems:
-        settings = kind(**sections, warnings=tuple(reading.warnings))
+        settings = kind(**sections, warnings=tuple(reading.warnings), file=path)
         reading.look_for_conflicts(settings)
     if settings is None or reading.problems:
         if path is None:
@@ -90,7 +90,7 @@ def load_part(
 def section_kinds(kind: type[LocalSettings]) -> dict[str, type]:
     """The option objects of the sections, by the name of the section."""
     hints = get_type_hints(kind)
-    return {each.name: hints[each.name] for each in fields(kind) if each.name != "warnings"}
+    return {each.name: hints[each.name] for each in fields(kind) if each.name not in {"warnings", "file"}}
 
 
 class _Reading:

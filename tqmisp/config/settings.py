@@ -79,6 +79,8 @@ class LocalSettings:
     output: OutputOptions = field(default_factory=OutputOptions)
     warnings: tuple[str, ...] = field(default=(), compare=False)
     """What is not wrong but should be known, a sentence each."""
+    file: Path | None = field(default=None, compare=False)
+    """From where they come, if not all from the environment and the command line."""
 
     def secrets(self) -> Iterator[str]:
         """Yield every value that must never be shown."""

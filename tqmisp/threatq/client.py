@@ -116,7 +116,7 @@ class ThreatQClient:
         token = await self._tokens.get()
         try:
             return await self._request(method, path, params, body, token)
-        except _UnknownTokenError:
+        except TokenRefused:
             await self._tokens.replace(token)
         return await self._request(method, path, params, body, await self._tokens.get())
 
@@ -132,7 +132,7 @@ class ThreatQClient:
             headers["Content-Type"] = "application/json"
         status, answered, content = await self._send(what, method, path, params=params, data=data, headers=headers)
         if status == 401:
-            raise _UnknownTokenError(f"{what}: ThreatQ does not accept the token (401). {_LOGIN}")
+            raise TokenRefused(f"{what}: ThreatQ does not accept the token (401). {_LOGIN}")
         if status >= 300:
             raise self._error(what, status, answered, content)
         decoded = self._decode(what, answered, content)
@@ -273,7 +273,7 @@ class HttpRefused(ThreatQRefused):
         self.status = status
 
 
-class _UnknownTokenError(ThreatQRefused):
+class TokenRefused(ThreatQRefused):
     """The token is too old, or was withdrawn."""
 
 

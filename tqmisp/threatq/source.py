@@ -104,6 +104,11 @@ class ThreatQSource:
             return None
         return min(self._newest, self._began)
 
+    @property
+    def server_selects(self) -> bool:
+        """Whether the server selects, as far as is known after :meth:`shards`; otherwise it gives everything."""
+        return self._search.filters
+
     def description(self) -> dict[str, Any]:
         """Where the indicators came from, for a receipt."""
         return {

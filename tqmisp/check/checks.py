@@ -1,0 +1,79 @@
+"""All checks together."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+import anyio
+
+from tqmisp.check.finding import Area, Finding, Notes
+from tqmisp.check.local import check_local
+from tqmisp.check.misp import check_misp
+from tqmisp.check.network import Options, trust
+from tqmisp.check.threatq import check_threatq
+from tqmisp.config import Settings
+from tqmisp.config.settings import MASK
+
+LEAST_SECRET = 4
+"""Shorter secrets are not looked for in texts: they would be found inside of words."""
+
+
+async def check(settings: Settings, *, env: Mapping[str, str] | None = None) -> list[Finding]:
+    """Look at this machine, at ThreatQ and at MISP as an export would meet them.
+
+    Nothing is written to either server. It does not raise for what it finds; what cannot be looked at because of a
+    failure before it has no finding.
+
+    Args:
+        settings: of the export.
+        env: environment variables; by default those of the process.
+    """
+    parts: dict[Area, Callable[[], Awaitable[list[Finding]]]] = {
+        "local": partial(check_local, settings, os.environ if env is None else env),
+        "threatq": partial(_trusting, "threatq", settings.threatq, partial(_threatq, settings)),
+        "misp": partial(_trusting, "misp", settings.misp, partial(check_misp, settings)),
+    }
+    found: dict[Area, list[Finding]] = {}
+
+    async def look(area: Area) -> None:
+        found[area] = await parts[area]()
+
+    async with anyio.create_task_group() as tasks:
+        for area in parts:
+            tasks.start_soon(look, area, name=f"check {area}")
+    secrets = [secret for secret in settings.secrets() if len(secret) >= LEAST_SECRET]
+    return [_masked(finding, secrets) for area in parts for finding in found[area]]
+
+
+async def _threatq(settings: Settings, context: ssl.SSLContext) -> list[Finding]:
+    return await check_threatq(settings.threatq, settings.selection, context)
+
+
+async def _trusting(
+    area: Area, options: Options, look: Callable[[ssl.SSLContext], Awaitable[list[Finding]]]
+) -> list[Finding]:
+    """Read which certificates to take, and go on with them."""
+    try:
+        context = await anyio.to_thread.run_sync(trust, options)
+    except OSError as error:
+        notes, file = Notes("local"), options.ca_file
+        notes.fail(
+            "ca_file",
+            f"{file} cannot be used: {error.strerror or error}.",
+            f"Name a file of certificates in PEM form in [{area}] ca_file, or leave it out.",
+        )
+        return notes.found
+    return await look(context)
+
+
+def _masked(finding: Finding, secrets: list[str]) -> Finding:
+    """Without a secret that a server may have repeated."""
+    reason, fix = finding.reason, finding.fix
+    for secret in secrets:
+        reason = reason.replace(secret, MASK)
+        fix = fix.replace(secret, MASK) if fix else fix
+    return replace(finding, reason=reason, fix=fix)
