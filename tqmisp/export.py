@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from zoneinfo import ZoneInfo
 
 import anyio
@@ -32,6 +33,7 @@ from tqmisp.misp.sink import MispSink
 from tqmisp.model import EventRef, Planned
 from tqmisp.observe.listener import Listener, Silent
 from tqmisp.observe.receipt import EventLine, Receipt, TargetReceipt
+from tqmisp.observe.timeline import CountTypes, recorded
 from tqmisp.pipeline.progress import Progress
 from tqmisp.pipeline.protocols import Outcome, Slice
 from tqmisp.pipeline.retry import RetryPolicy
@@ -125,7 +127,8 @@ class Export:
             outcome = "failed"
             try:
                 with _tuned(), structlog.contextvars.bound_contextvars(run=receipt.run_id[:8]):
-                    await self._run(target, number, receipt, full=settings.run.full if full is None else full)
+                    async with recorded(self.progress, receipt.timeline):
+                        await self._run(target, number, receipt, full=settings.run.full if full is None else full)
                 outcome = "stopped" if receipt.stopped_by else "done"
             except (Interrupted, anyio.get_cancelled_exc_class()):
                 outcome = "stopped"
@@ -181,7 +184,7 @@ class Export:
         source = ThreatQSource(self._threatq, selection, on_total=self._on_total)
         await run_pipeline(
             source,
-            mapper,
+            CountTypes(mapper, attrgetter("type"), receipt.types),
             ledger,
             [_Heard(sink, self._listener, self.progress)] * settings.misp.consumers,
             size_of=lambda item: len(item.body),

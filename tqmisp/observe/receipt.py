@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tqmisp.observe.timeline import Sample
+
 
 @dataclass(slots=True)
 class EventLine:
@@ -65,6 +67,10 @@ class Receipt:
     targets: list[TargetReceipt] = field(default_factory=list)
     stopped_by: str | None = None
     """The signal that ended the run early."""
+    types: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By the type in ThreatQ: ``read``, and ``refused`` by the mapping; rows that were no indicators have no type."""
+    timeline: list[Sample] = field(default_factory=list)
+    """How the counters grew; a bounded number of samples."""
 
     @property
     def balanced(self) -> bool:
