@@ -19,6 +19,7 @@ from aiohttp import web
 from tqmisp.simulators.misp import refusals
 from tqmisp.simulators.misp.accounts import User
 from tqmisp.simulators.misp.call import HTML, JSON, Answer, Call
+from tqmisp.simulators.misp.costs import FREE, Work, work_of
 from tqmisp.simulators.misp.options import MispSimulatorOptions
 from tqmisp.simulators.misp.paths import Asked, parse
 from tqmisp.simulators.misp.refusals import Refused, SaveFailed, ServerFault, WorkerDied
@@ -53,6 +54,8 @@ class Server:
         self._users = {user.key: user for user in options.users}
         self._searches: dict[int, tuple[int, float]] = {}
         self._workers = asyncio.Semaphore(options.workers) if options.workers is not None else None
+        self._costs = options.costs
+        self._busy = 0
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer a request to MISP."""
@@ -118,7 +121,7 @@ class Server:
         if route.limited:
             headers |= self._count_search(user, asked)
         data = _decode(request, body)
-        await self._work(route, data)
+        await self._work(route, asked, data)
         call = Call(
             store=self._store,
             options=self._options,
@@ -183,13 +186,16 @@ class Server:
             raise Refused(429, "Rate limit exceeded.", headers=headers, url=f"/{asked.controller}/{asked.action}")
         return headers
 
-    async def _work(self, route: Route, data: Any) -> None:  # noqa: ANN401 - JSON
+    async def _work(self, route: Route, asked: Asked, data: Any) -> None:  # noqa: ANN401 - JSON
         """Take the time that a real server would."""
-        seconds = self._options.cost_per_request
-        if route.writes and self._options.cost_per_attribute:
-            seconds += self._options.cost_per_attribute * _count_rows(data)
-        if seconds:
-            await asyncio.sleep(seconds)
+        if self._costs == FREE:
+            return
+        work = work_of(self._store, asked.args[0] if asked.args else None, data) if route.writes else Work()
+        self._busy += 1
+        try:
+            await asyncio.sleep(self._costs.seconds(work, self._busy) * self._store.slowness)
+        finally:
+            self._busy -= 1
 
 
 def _route(asked: Asked, user: User) -> Route:
@@ -220,15 +226,6 @@ def _decode(request: web.Request, body: bytes) -> Any:  # noqa: ANN401 - JSON
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         raise Refused(405, refusals.BAD_JSON) from None
-
-
-def _count_rows(data: Any) -> int:  # noqa: ANN401 - JSON
-    for name in ("Event", "Attribute"):
-        if isinstance(data, dict) and name in data:
-            data = data[name]
-    if isinstance(data, list):
-        return len(data)
-    return 1 if isinstance(data, dict) and "value" in data else 0
 
 
 def _problem(status: int, message: str, url: str) -> Answer:

@@ -27,6 +27,7 @@ class MispStore:
 
     Attributes:
         maintenance: whether ``MISP.live`` is off; may be switched at any time.
+        slowness: what all costs are multiplied by; may be changed at any time.
         requests: how often each ``METHOD /controller/action`` was asked for, whatever came of it; not kept in the log.
         write_requests: how many of these came to a route that changes something.
         emails: of the users, by id.
@@ -38,6 +39,7 @@ class MispStore:
     def __init__(self, state_dir: Path | None = None, *, now: Callable[[], float] = time.time) -> None:
         self.now = now
         self.maintenance = False
+        self.slowness = 1.0
         self.requests: Counter[str] = Counter()
         self.write_requests = 0
         self.organisations: dict[int, Organisation] = {HOST.id: HOST, OURS.id: OURS}
