@@ -52,7 +52,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["nonsense"], "No such command 'nonsense'"),
         (["run", "--nonsense"], "No such option: --nonsense"),
         (["run", "--score-threshold", "much"], "--score-threshold"),
-        (["run", "--indicators", "5"], "--indicators and --corpus go with --sandbox."),
+        (["run", "--indicators", "5"], "--indicators, --corpus and --faults go with --sandbox."),
         (["run", "--sandbox", "--indicators", "0"], "--indicators"),
         (["run", "--sandbox", "--indicators", "5", "--corpus", "x"], "exclude one another"),
         (["run", "--sandbox", "--config", "x"], "leave --config out"),

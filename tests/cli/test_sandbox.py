@@ -32,3 +32,20 @@ def test_a_corpus_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     """Is told as a mistake of usage."""
     assert main(["sandbox", "--corpus", "absent.ndjson"]) == 2
     assert "error: The corpus absent.ndjson cannot be read" in capsys.readouterr().err
+
+
+def test_faults_that_are_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """Are told as a mistake of usage, with the part that is wrong, by both commands that take them."""
+    assert main(["sandbox", "--faults", "misp:*=explode"]) == 2
+    assert "error: Fault 'misp:*=explode': There is no kind of fault 'explode'." in capsys.readouterr().err
+    assert main(["run", "--sandbox", "--faults", "misp:nowhere=500"]) == 2
+    assert "'misp:nowhere': there is no such route." in capsys.readouterr().err
+
+
+def test_a_run_meets_the_faults_that_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """The simulators of ``run --sandbox`` fail as they are told to, and the run gets through."""
+    argv = ["run", "--sandbox", "--indicators", "100", "--faults", "misp:events/edit=500@1x", "--json"]
+    assert main(argv) == 0
+    [target] = json.loads(capsys.readouterr().out)["targets"]
+    assert target["balanced"]
+    assert target["retries"] > 0

@@ -70,6 +70,16 @@ Corpus = Annotated[
         envvar="TQMISP_CORPUS",
     ),
 ]
+Faults = Annotated[
+    str | None,
+    _option(
+        "--faults",
+        "Let these go wrong, such as 'misp:events/edit=500-after@10%'; @FILE reads them.",
+        SANDBOX,
+        metavar="SPEC",
+        envvar="TQMISP_FAULTS",
+    ),
+]
 ReadyFile = Annotated[
     Path | None,
     _option(

@@ -58,6 +58,7 @@ def run(
     sandbox: options.Sandbox = False,
     indicators: options.Indicators = None,
     corpus: options.Corpus = None,
+    faults: options.Faults = None,
     config: options.Config = None,
     state: options.State = None,
     json: options.Json = None,
@@ -91,8 +92,8 @@ def run(
     TQMISP_SCORE_THRESHOLD for --score-threshold; lists are separated by commas.
     """
     given = dict(locals())
-    if not sandbox and (indicators is not None or corpus is not None):
-        raise typer.BadParameter("--indicators and --corpus go with --sandbox.")
+    if not sandbox and (indicators, corpus, faults) != (None, None, None):
+        raise typer.BadParameter("--indicators, --corpus and --faults go with --sandbox.")
     if indicators is not None and corpus is not None:
         raise typer.BadParameter("--indicators and --corpus exclude one another.")
     origin = ctx.get_parameter_source("config")
@@ -102,7 +103,9 @@ def run(
         raise typer.BadParameter("With --sandbox, --state is a folder.")
     if sandbox:
         folder = Path(state or tempfile.mkdtemp(prefix="tqmisp-"))
-        simulated = SandboxOptions(indicators=indicators or GENERATED, corpus=corpus, state=folder / "sandbox")
+        simulated = SandboxOptions(
+            indicators=indicators or GENERATED, corpus=corpus, faults=faults, state=folder / "sandbox"
+        )
         given |= {"state": str(folder), "misp.name": "sandbox"}  # a name of its own in whatever journal it meets
         common.say(f"Sandbox and journal are kept in {folder}; --state {folder} goes on from there.")
         settings, receipt = common.run_async(partial(_in_sandbox, simulated, given))

@@ -17,6 +17,7 @@ def sandbox(
     indicators: options.Indicators = None,
     seed: options.Seed = None,
     corpus: options.Corpus = None,
+    faults: options.Faults = None,
     state: options.SandboxState = None,
     ready_file: options.ReadyFile = None,
     config: options.Config = None,
@@ -35,13 +36,19 @@ def sandbox(
     Examples:
       tqmisp sandbox --indicators 60000
       tqmisp sandbox --corpus feed.ndjson.gz --state ./sandbox
+      tqmisp sandbox --faults 'seed=7; *=any@5%'
     """
     given = dict(locals()) | {"state": None}  # the folder of the simulators is not that of the journal
     if indicators is not None and corpus is not None:
         raise typer.BadParameter("--indicators and --corpus exclude one another.")
     common.local_settings(config, given)
     simulated = SandboxOptions(
-        indicators=indicators or GENERATED, seed=seed or 0, corpus=corpus, state=state, ready_file=ready_file
+        indicators=indicators or GENERATED,
+        seed=seed or 0,
+        corpus=corpus,
+        faults=faults,
+        state=state,
+        ready_file=ready_file,
     )
     common.run_async(lambda: _serve(simulated))
 

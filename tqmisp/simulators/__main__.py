@@ -52,6 +52,7 @@ def main() -> int:
     parser.add_argument("--ready-file", type=Path, help="write here where the servers are")
     parser.add_argument("--threatq-port", type=int, default=0)
     parser.add_argument("--misp-port", type=int, default=0)
+    parser.add_argument("--faults", help="let these faults happen, such as misp:events/edit=500-after@3x")
     parser.add_argument("--end-with-stdin", action="store_true", help="end also when standard input, a pipe, does")
     given = vars(parser.parse_args())
     end_with_stdin = given.pop("end_with_stdin")

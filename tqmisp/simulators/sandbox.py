@@ -22,6 +22,7 @@ from aiohttp import web
 
 from tqmisp.errors import ConfigError
 from tqmisp.simulators import misp, threatq
+from tqmisp.simulators.faults import FaultPlan
 
 GENERATED = 70_000
 """Indicators where none are asked for: enough for three events."""
@@ -46,6 +47,8 @@ class SandboxOptions:
     threatq_port: int = 0
     misp_port: int = 0
     """Where to listen; 0 is where the state folder says that they were, or any free port."""
+    faults: str | None = None
+    """What is to go wrong, as :meth:`tqmisp.simulators.faults.FaultPlan.parse` reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +75,9 @@ async def serve(options: SandboxOptions, ready: Callable[[Endpoints], None]) -> 
         ready: told where, when both answer.
 
     Raises:
-        ConfigError: the corpus cannot be read, a port is taken, or another sandbox uses the state folder.
+        ConfigError: the corpus or the faults cannot be read, a port is taken, or another sandbox uses the state folder.
     """
+    plan = FaultPlan.parse(options.faults or "")
     with ExitStack() as stack:
         folder = stack.enter_context(_folder(options.state))
         library = await anyio.to_thread.run_sync(_library, options)
@@ -81,9 +85,10 @@ async def serve(options: SandboxOptions, ready: Callable[[Endpoints], None]) -> 
         stack.callback(store.close)
         ports = _remembered(folder)
         key = misp.DEFAULT_KEY
-        async with _listening(misp.create_app(store), options.misp_port, ports.get("misp", 0)) as misp_port:
+        app = misp.create_app(store, faults=plan)
+        async with _listening(app, options.misp_port, ports.get("misp", 0)) as misp_port:
             account = threatq.ThreatQSimulatorOptions(misp_url=_url(misp_port), misp_key=key)
-            app = threatq.create_app(library, account)
+            app = threatq.create_app(library, account, faults=plan)
             async with _listening(app, options.threatq_port, ports.get("threatq", 0)) as threatq_port:
                 endpoints = _endpoints(account, threatq_port, folder / "tqmisp.toml")
                 _write_whole(folder / PORTS, orjson.dumps({"threatq": threatq_port, "misp": misp_port}))
@@ -137,6 +142,7 @@ def _command(options: SandboxOptions) -> list[str]:
         "--ready-file": options.ready_file,
         "--threatq-port": options.threatq_port,
         "--misp-port": options.misp_port,
+        "--faults": options.faults,
     }
     words = [word for name, value in given.items() if value is not None for word in (name, str(value))]
     return [sys.executable, "-m", "tqmisp.simulators", "--end-with-stdin", *words]

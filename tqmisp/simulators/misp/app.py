@@ -5,11 +5,13 @@
     store = MispStore(Path("state"))            # or MispStore(): forgotten with the process
     runner = web.AppRunner(create_app(store))   # then any site of aiohttp
 
-Besides MISP's own routes there are two that no MISP has, for whoever tests with it:
+Besides MISP's own routes there are some that no MISP has, for whoever tests with it:
 
 - ``GET /_simulator/summary`` gives ``{"events": [{"uuid", "info", "attributes", "published"}], "attributes": n,
   "write_requests": n}``; soft-deleted attributes are not counted.
 - ``GET /_simulator/requests`` gives how often each ``METHOD /controller/action`` was asked for.
+- ``GET /_simulator/faults`` gives what was injected: ``{"seed", "injected": n, "routes": {route: {kind: n}}}``; ``PUT``
+  puts another plan in the place of this one, given as its text, and starts to count anew.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from tqmisp.simulators.faults import FaultPlan
+from tqmisp.simulators.misp.faults import injector
 from tqmisp.simulators.misp.options import MispSimulatorOptions
 from tqmisp.simulators.misp.paths import parse
 from tqmisp.simulators.misp.routes import ROUTES
@@ -35,23 +39,30 @@ def create_app(
     options: MispSimulatorOptions | None = None,
     *,
     middlewares: Iterable[Middleware] = (),
+    faults: FaultPlan | None = None,
 ) -> web.Application:
     """Build the application.
 
     Args:
         store: the state; a new one in memory by default. The caller closes it.
         options: who may sign in, limits, costs.
-        middlewares: around the MISP, for faults: the first one sees a request first, after it was counted. To let a
+        middlewares: around the MISP and its faults: the first one sees a request first, after it was counted. To let a
             worker die in the middle of a request set :data:`tqmisp.simulators.misp.server.ROWS_TO_LIVE` on it.
+        faults: what is to go wrong.
+
+    Raises:
+        ConfigError: a fault is meant for a route that MISP does not have.
     """
     store = store if store is not None else MispStore()
     options = options if options is not None else MispSimulatorOptions()
     store.maintenance = store.maintenance or options.maintenance
     store.emails = {user.id: user.email for user in options.users}
     store.organisations |= {user.organisation.id: user.organisation for user in options.users}
-    app = web.Application(middlewares=[_counting(store), *middlewares], client_max_size=0)
+    inject = injector()
+    app = web.Application(middlewares=[_counting(store), *middlewares, inject.middleware], client_max_size=0)
     app.router.add_get(f"{_OURS}summary", _summary(store))
     app.router.add_get(f"{_OURS}requests", _requests(store))
+    inject.join(app, ["/".join(key) for key in ROUTES], faults)
     app.router.add_route("*", "/{path:.*}", Server(store, options).handle)
     return app
 

@@ -4,12 +4,13 @@
 
     runner = web.AppRunner(create_app(generate(1000)))   # then any site of aiohttp
 
-Besides ThreatQ's own routes there are two that no ThreatQ has, for whoever tests with it from another process; they
+Besides ThreatQ's own routes there are some that no ThreatQ has, for whoever tests with it from another process; they
 ask for no token:
 
 - ``POST /_simulator/indicators`` changes the library: ``{"add": [row, ...], "change": {id: fields, ...}, "expire":
   [id, ...], "delete": [id, ...]}``, in this order, gives ``{"added": [id, ...]}``.
 - ``GET /_simulator/requests`` gives how often each ``METHOD /route`` was asked for.
+- ``GET`` and ``PUT /_simulator/faults`` as at the simulated MISP.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from email.utils import formatdate
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from tqmisp.simulators.faults import FaultPlan
 from tqmisp.simulators.threatq import errors
 from tqmisp.simulators.threatq.accounts import Accounts
 from tqmisp.simulators.threatq.catalog import STATUSES, TYPES, Named, Row, class_of
+from tqmisp.simulators.threatq.faults import injector, name_of
 from tqmisp.simulators.threatq.language import LanguageError
 from tqmisp.simulators.threatq.library import Library
 from tqmisp.simulators.threatq.options import ThreatQSimulatorOptions
@@ -43,18 +46,25 @@ def create_app(
     options: ThreatQSimulatorOptions | None = None,
     *,
     middlewares: Iterable[Middleware] = (),
+    faults: FaultPlan | None = None,
 ) -> web.Application:
     """Build the application.
 
     Args:
         library: the indicators; may be changed while the application serves.
         options: who may log in, and which version is played.
-        middlewares: around the ThreatQ, for faults: the first one sees a request first, after it was counted.
+        middlewares: around the ThreatQ and its faults: the first one sees a request first, after it was counted.
+        faults: what is to go wrong.
+
+    Raises:
+        ConfigError: a fault is meant for a route that ThreatQ does not have.
     """
     options = options if options is not None else ThreatQSimulatorOptions()
     accounts, queries, server = Accounts(options), Queries(library, options), _Server(library, options)
+    inject = injector(library, accounts)
     app = web.Application(
-        middlewares=[server.count, *middlewares, _speak_as_threatq, _guard(accounts)], client_max_size=_LARGEST_BODY
+        middlewares=[server.count, *middlewares, inject.middleware, _speak_as_threatq, _guard(accounts)],
+        client_max_size=_LARGEST_BODY,
     )
     app[ACCOUNTS] = accounts
     app.add_routes(
@@ -80,6 +90,8 @@ def create_app(
             web.get(f"{_OURS}requests", server.counted),
         ]
     )
+    routes = [resource.canonical for resource in app.router.resources() if not resource.canonical.startswith(_OURS)]
+    inject.join(app, map(name_of, routes), faults)
     return app
 
 
