@@ -13,8 +13,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from operator import attrgetter
-from zoneinfo import ZoneInfo
 
 import anyio
 import orjson
@@ -22,25 +20,18 @@ import structlog
 
 from tqmisp.config import Settings
 from tqmisp.errors import Interrupted
-from tqmisp.journal.ledger import Ledger
 from tqmisp.journal.store import Journal
-from tqmisp.misp import identity
-from tqmisp.misp.account import Account, known_tags, sign_in
+from tqmisp.misp.account import Account, sign_in
 from tqmisp.misp.client import MispClient
-from tqmisp.misp.mapping import IndicatorMapper
-from tqmisp.misp.publish import publish
-from tqmisp.misp.sink import MispSink
-from tqmisp.model import EventRef, Planned
 from tqmisp.observe.listener import Listener, Silent
-from tqmisp.observe.receipt import EventLine, Receipt, TargetReceipt
-from tqmisp.observe.timeline import CountTypes, recorded
+from tqmisp.observe.receipt import Receipt
+from tqmisp.observe.timeline import recorded
 from tqmisp.pipeline.progress import Progress
-from tqmisp.pipeline.protocols import Outcome, Slice
 from tqmisp.pipeline.retry import RetryPolicy
-from tqmisp.pipeline.run import run as run_pipeline
 from tqmisp.pipeline.stop import Stop
 from tqmisp.threatq.client import ThreatQClient
 from tqmisp.threatq.source import ThreatQSource
+from tqmisp.transfer import Place, Transfer
 
 log = structlog.get_logger(__name__)
 
@@ -142,121 +133,31 @@ class Export:
         return receipt
 
     async def _run(self, target: int, number: int, receipt: Receipt, *, full: bool) -> None:
-        settings = self._settings
-        self.account = await sign_in(self._misp, self._retry)
-        self._listener.on_misp_ready()
-        space = identity.namespace(settings.threatq.url, settings.events.namespace)
-        may_make_tags = self.account.may_make_tags
-        mapper = IndicatorMapper(
-            space,
-            settings.mapping,
-            threatq_url=settings.threatq.url,
-            may_make_tags=may_make_tags,
-            known_tags=frozenset() if may_make_tags else await known_tags(self._misp, self._retry),
-        )
-        day = datetime.now(ZoneInfo(settings.events.timezone)).date().isoformat()
-        ledger = Ledger(
-            self._journal,
-            target=target,
-            run=number,
-            date=day,
-            capacity=settings.events.slice_size,
-            make_event=lambda part: _event(space, settings.events.name, day, part),
-        )
-        sink = MispSink(
-            self._misp,
-            settings.misp,
-            settings.events,
-            retry=self._retry,
-            progress=self.progress,
-            on_event=lambda _, event_id: self._listener.on_event_created(event_id),
-        )
-        await ledger.load()
-        missing = await ledger.settle(sink.look)
-        if missing:
-            log.warning("an earlier run died; what it had promised is delivered again", attributes=missing)
-
+        settings, journal = self._settings, self._journal
+        transfer = await self._open(target, number)
         scope = _scope(settings)
-        mark = None if full else await self._journal.watermark(target, scope)
+        mark = None if full else await journal.watermark(target, scope)
         selection = settings.selection
+        complete = mark is None and selection.since is None and selection.until is None
         if mark is not None:
             selection = replace(selection, since=max(filter(None, (selection.since, _before(mark)))))
-        source = ThreatQSource(self._threatq, selection, on_total=self._on_total)
-        await run_pipeline(
-            source,
-            CountTypes(mapper, attrgetter("type"), receipt.types),
-            ledger,
-            [_Heard(sink, self._listener, self.progress)] * settings.misp.consumers,
-            size_of=lambda item: len(item.body),
-            limits=replace(settings.pipeline, slice_items=settings.events.slice_size),
-            progress=self.progress,
-            stop=self._stop,
-        )
+        source = ThreatQSource(self._threatq, selection, wide=mark is not None, on_total=self._on_total)
+        sweep = hashlib.sha256(f"{scope} {mark} {full}".encode()).hexdigest()
+        finished = await transfer.read(source, receipt, sweep, complete=complete)
         receipt.source = source.description() | {"incremental_since": selection.since if mark is not None else None}
+        held_back = await transfer.withdraw(source) if finished else None
         receipt.stopped_by = self._stop.reason
-        if mapper.tags_left_out:
-            log.warning(
-                "MISP lacks some tags, and the role of the key may not make them: they are left out",
-                tags=len(mapper.tags_left_out),
-                examples=sorted(mapper.tags_left_out)[:5],
-            )
-        await ledger.flush()
-        if not self._stop.requested:
-            await ledger.finish()
-        line = await self._account_for(ledger, sink)
+        line = await transfer.account()
+        line.held_back = held_back
         receipt.targets.append(line)
-        if line.balanced and not self._stop.requested and source.watermark is not None:
-            await self._journal.set_watermark(target, scope, max(source.watermark, mark or ""))
+        if line.balanced and finished and source.watermark is not None:
+            await journal.set_watermark(target, scope, max(source.watermark, mark or ""))
 
-    async def _account_for(self, ledger: Ledger, sink: MispSink) -> TargetReceipt:
-        """Publish where asked, look once more at every event that was written to, and draw up the balance."""
-        line = TargetReceipt(self._settings.misp.name)
-        refs = list(ledger.events.values())
-        if self._settings.events.publish:
-            self.progress.phase = "publishing"
-            unpublished = await publish(self._misp, [ref.uuid for ref in refs], self._retry)
-            line.imbalance += [f"Event {uuid} is not published: {said}" for uuid, said in unpublished.items()]
-        self.progress.phase = "checking"
-        found = await sink.reader.events([ref.uuid for ref in refs])
-        for ref in refs:
-            event = found.get(ref.uuid)
-            expected = await ledger.count(ref)
-            line.events.append(
-                EventLine(
-                    ref.uuid,
-                    event.id if event else None,
-                    ref.info,
-                    ref.date,
-                    event.attributes if event else 0,
-                    published=event.published if event else False,
-                )
-            )
-            if expected > (event.attributes if event else 0):
-                line.imbalance.append(
-                    f"{ref.info}: {expected} attributes were confirmed, MISP counts {event.attributes if event else 0}."
-                )
-        tally = ledger.tally
-        line.read, line.created, line.updated = tally.read, tally.created, tally.updated
-        line.unchanged, line.merged, line.retired = tally.unchanged, tally.merged, tally.retired
-        line.rejected, line.quarantined = dict(tally.rejected), dict(tally.quarantined)
-        line.filtered, line.rescued = dict(tally.filtered), dict(tally.rescued)
-        if line.accounted() != self.progress.read:
-            line.imbalance.append(f"{self.progress.read} indicators were read, {line.accounted()} are accounted for.")
-        line.balanced = not line.imbalance
-        counters, waiting = self._misp.counters, self.progress.waiting
-        line.requests, line.write_requests, line.retries = (
-            counters.requests,
-            counters.write_requests,
-            self.progress.retries,
-        )
-        line.seconds_waiting_for = {
-            "threatq": round(waiting.source, 3),
-            "mapping": round(waiting.mapping, 3),
-            "journal": round(waiting.journal, 3),
-            "misp": round(waiting.sink, 3),
-            "backoff": round(waiting.backoff, 3),
-        }
-        return line
+    async def _open(self, target: int, number: int) -> Transfer:
+        self.account = await sign_in(self._misp, self._retry)
+        self._listener.on_misp_ready()
+        place = Place(self._journal, target, number, self.progress, self._retry, self._stop, self._listener)
+        return await Transfer.open(self._settings, place, self._misp, self.account)
 
     def _on_total(self, indicators: int) -> None:
         self.progress.total = indicators
@@ -284,31 +185,6 @@ def _tuned() -> Iterator[None]:
     finally:
         sys.setswitchinterval(interval)
         gc.set_threshold(*thresholds)
-
-
-class _Heard:
-    """A sink whose deliveries are told to a listener."""
-
-    def __init__(self, sink: MispSink, listener: Listener, progress: Progress) -> None:
-        self._sink = sink
-        self._listener = listener
-        self._progress = progress
-
-    async def deliver(self, part: Slice[EventRef, Planned]) -> Outcome[EventRef, Planned]:
-        outcome = await self._sink.deliver(part)
-        progress = self._progress
-        remaining = None
-        if progress.total is not None:
-            known = progress.settled + progress.refused + progress.stored + len(part.items)
-            remaining = max(0, progress.total - known)
-        self._listener.on_slice_stored(len(part.items), remaining)
-        return outcome
-
-
-def _event(space: bytes, name: str, day: str, part: int) -> tuple[str, str]:
-    """UUID and title of a part of the day's events."""
-    title = f"{name} {day}" if part == 1 else f"{name} {day} ({part})"
-    return identity.event_uuid(space, name, day, part), title
 
 
 def _scope(settings: Settings) -> str:

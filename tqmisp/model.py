@@ -6,6 +6,7 @@ five times as long to make.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import NamedTuple
 
 
@@ -55,6 +56,25 @@ class EventRef(NamedTuple):
     date: str
 
 
+class Change(StrEnum):
+    """What is to be done to an attribute."""
+
+    CREATE = "create"
+    """It is new."""
+    RETRY = "retry"
+    """It was promised by a run that died, or refused, and MISP does not hold it."""
+    TAKEOVER = "takeover"
+    """Another indicator with the same attribute lends it comment and tags from now on."""
+    UPDATE = "update"
+    """ThreatQ has changed it."""
+    REVIVE = "revive"
+    """It was withdrawn, and is selected again."""
+    RETIRE = "retire"
+    """Its indicator has left the selection."""
+    ADOPT = "adopt"
+    """MISP held it although the journal did not know of it."""
+
+
 class Planned(NamedTuple):
     """An attribute on its way to its event, as the journal has promised it."""
 
@@ -68,7 +88,36 @@ class Planned(NamedTuple):
     """Equal for values that MISP's case- and accent-blind uniqueness takes for one."""
     timestamp: int
     """Of the attribute, in seconds since 1970; the same in every repetition."""
-    change: str
-    """``create`` or ``update``."""
+    change: Change
     body: bytes
     """The JSON object for MISP, with its timestamp."""
+    marks: bytes
+    """Of what is sent, as :mod:`tqmisp.misp.marks` makes them: tells later what people have changed."""
+    base: bytes = b""
+    """Marks of what has been sent before and people may have worked on; empty where nothing of it was confirmed."""
+
+
+class Leaver(NamedTuple):
+    """An attribute whose indicator has left the selection."""
+
+    key: int
+    """The id of its indicator."""
+    uuid: bytes
+    """16 bytes."""
+    fingerprint: bytes
+    event: int
+    """The number of its event in the journal."""
+    timestamp: int
+    """That was last sent, in seconds since 1970."""
+    marks: bytes
+    """Of what was last sent."""
+    kind: str
+    """``filtered`` or ``rejected``."""
+    code: str
+    """The reason, as the catalogue of codes has it, or ``absent`` or ``replaced``."""
+    type: str
+    """The type of the indicator in ThreatQ; empty where ThreatQ does not give it any more."""
+    status: str
+    """The status of the indicator in ThreatQ, where that is the reason."""
+    run: int
+    """The number of the run that noticed."""

@@ -183,4 +183,5 @@ def test_a_signal_stops_a_run_cleanly(tmp_path: Path) -> None:
         assert process.returncode == 0
     (rest,) = json.loads(out)["targets"]
     assert rest["balanced"]
-    assert rest["unchanged"] == target["created"]
+    assert rest["unchanged"] <= target["created"]
+    assert rest["read"] < 80_000, "what was accounted for is not read again"

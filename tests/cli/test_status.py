@@ -71,15 +71,14 @@ async def _leave(place: Path) -> None:
             "code": "x",
             "reason": "It is none.",
         }
-        async with journal.engine.begin() as connection:
-            await connection.execute(
-                insert(schema.refusals).values(
-                    **refused, indicator_id=7, label="FQDN", value=HOSTILE.encode("utf-8", "surrogatepass")
-                )
+        hostile = {"indicator_id": 7, "label": "FQDN", "value": HOSTILE.encode("utf-8", "surrogatepass")}
+        slices = {"target_id": target, "run_id": run, "event_id": 1, "items": 5, "opened_at": 0.0}
+        await journal.database.do(
+            lambda connection: (
+                connection.execute(insert(schema.refusals).values(refused | hostile)),
+                connection.execute(insert(schema.slices).values(slices)),
             )
-            await connection.execute(
-                insert(schema.slices).values(target_id=target, run_id=run, event_id=1, items=5, opened_at=0.0)
-            )
+        )
 
 
 async def _while_at_work(place: Path, look: Callable[[], None]) -> None:

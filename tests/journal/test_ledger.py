@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from tqmisp.journal import Journal, Ledger
-from tqmisp.journal.rows import Rows
+from tqmisp.journal.settle import Look, Settlement
+from tqmisp.journal.database import Database
 from tqmisp.journal.schema import ledger as ledger_table
 from tqmisp.model import EventRef, Planned
 from tqmisp.pipeline.protocols import Mapped, Outcome, Page, Refusal, Slice
@@ -22,6 +23,7 @@ class Attribute(NamedTuple):
     fingerprint: bytes = b"first..."
     fold: int = 0
     payload: bytes = b'{"value":"x"}'
+    marks: bytes = b"marks"
     rescued: tuple[str, ...] = ()
 
 
@@ -62,6 +64,9 @@ class Runs:
         )
         await ledger.load()
         return ledger
+
+    def settlement(self, ledger: Ledger, look: Look) -> Settlement:
+        return Settlement(self.journal, 1, ledger.refs, look, now=self.clock)
 
 
 async def admit(
@@ -202,13 +207,13 @@ async def test_a_run_that_dies_after_its_promise_is_settled_by_looking(runs: Run
         return {attribute(1).uuid: part.items[0].timestamp}
 
     heir = await runs.start()
-    assert await heir.settle(look) == 2
+    assert await runs.settlement(heir, look).settle() == 2
     [again] = await deliver(heir, *(attribute(key) for key in (1, 2, 3)))
     assert changes([again]) == {2: "retry", 3: "retry"}
     assert again.destination == part.destination
     assert {item.timestamp for item in again.items} == {item.timestamp for item in part.items}
     assert (heir.tally.unchanged, heir.tally.created) == (1, 2)
-    await heir.finish()
+    await runs.settlement(heir, look).finish()
     assert await runs.journal.open_slices(1) == 0
 
 
@@ -222,7 +227,7 @@ async def test_a_merged_indicator_stays_merged_when_its_owner_is_sent_again(runs
         return {}
 
     heir = await runs.start()
-    assert await heir.settle(look) == 1
+    assert await runs.settlement(heir, look).settle() == 1
     assert changes(await deliver(heir, attribute(1, 7), attribute(2, 7), attribute(3, 7))) == {1: "retry"}
     await heir.flush()
     assert (heir.tally.created, heir.tally.merged) == (1, 2)
@@ -239,7 +244,7 @@ async def test_an_update_that_was_promised_and_not_made_is_made_later(runs: Runs
         return dict.fromkeys(uuids, created.items[0].timestamp)
 
     heir = await runs.start()
-    assert await heir.settle(look) == 0
+    assert await runs.settlement(heir, look).settle() == 0
     assert changes(await deliver(heir, attribute(1, version="second.."))) == {1: "update"}
 
 
@@ -253,11 +258,11 @@ async def test_promises_whose_indicators_have_gone_are_let_go(runs: Runs) -> Non
         return {}
 
     heir = await runs.start()
-    await heir.settle(look)
+    await runs.settlement(heir, look).settle()
     await deliver(heir, attribute(1))
-    await heir.finish()
-    async with runs.journal.engine.connect() as connection:
-        assert (await connection.scalars(select(ledger_table.c.indicator_id))).all() == [1]
+    await runs.settlement(heir, look).finish()
+    query = select(ledger_table.c.indicator_id)
+    assert await runs.journal.database.do(lambda connection: connection.scalars(query).all()) == [1]
     assert await runs.journal.open_slices(1) == 0
 
 
@@ -277,14 +282,15 @@ async def test_a_promise_during_a_look_up_is_not_missed(runs: Runs, monkeypatch:
     """What is promised while a page is looked up is neither in the answer nor pending any more, and yet known."""
     ledger = await runs.start()
     [part] = await admit(ledger, attribute(1, 7), attribute(3, 8))
-    look_up = Rows.look_up
+    do = Database.do
 
-    async def look_up_then_promise(rows: Rows, wanted: Sequence[tuple[int, bytes]]) -> object:
-        answer = await look_up(rows, wanted)
+    async def look_up_then_promise(database: Database, work: Callable[[Connection], Any]) -> Any:
+        monkeypatch.undo()
+        answer = await do(database, work)
         await ledger.promise(part)
         return answer
 
-    monkeypatch.setattr(Rows, "look_up", look_up_then_promise)
+    monkeypatch.setattr(Database, "do", look_up_then_promise)
     assert await admit(ledger, attribute(2, 7), attribute(3, 8)) == []
     assert (ledger.tally.merged, ledger.tally.unchanged) == (1, 1)
 

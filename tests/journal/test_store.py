@@ -23,8 +23,8 @@ async def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path)
     def difference(connection: Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection), schema.metadata))
 
-    async with Journal.open(tmp_path) as journal, journal.engine.connect() as connection:
-        assert await connection.run_sync(difference) == []
+    async with Journal.open(tmp_path) as journal:
+        assert await journal.database.do(difference) == []
     scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
     assert scripts.get_current_head() == schema.HEAD
 
@@ -118,13 +118,16 @@ async def test_looking_up_does_not_read_the_whole_ledger(tmp_path: Path) -> None
     asked: list[tuple[str, tuple[object, ...]]] = []
     async with Journal.open(tmp_path) as journal:
 
-        @event.listens_for(journal.engine.sync_engine, "before_cursor_execute")
+        @event.listens_for(journal.database.engine, "before_cursor_execute")
         def note(_c: Any, _cursor: Any, statement: str, parameters: tuple[object, ...], *_: Any) -> None:
             asked.append((statement, parameters))
 
-        await Rows(journal.engine, 1).look_up([(1, b"1" * 16), (2, b"2" * 16)])
+        wanted = [(1, b"1" * 16), (2, b"2" * 16)]
+        await journal.database.do(lambda connection: Rows(1).look_up(connection, wanted))
         by_key, by_uuid = list(asked)
-        async with journal.engine.connect() as connection:
-            for (statement, parameters), index in ((by_key, "indicator_id=?"), (by_uuid, "uuid=?")):
-                plan = (await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)).all()
-                assert index in str(plan[0])
+        for (statement, parameters), index in ((by_key, "indicator_id=?"), (by_uuid, "uuid=?")):
+            explain = f"EXPLAIN QUERY PLAN {statement}"
+            plan = await journal.database.do(
+                lambda connection, asked=(explain, parameters): connection.exec_driver_sql(*asked).all()
+            )
+            assert index in str(plan[0])

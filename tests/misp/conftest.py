@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ from aiohttp.test_utils import TestServer
 from aiohttp.typedefs import Middleware
 from pydantic import SecretStr
 
-from tqmisp.misp import identity
+from tqmisp.misp import identity, marks
 from tqmisp.misp.client import MispClient
 from tqmisp.misp.options import EventOptions, MispOptions
 from tqmisp.misp.sink import MispSink
-from tqmisp.model import EventRef, Planned
+from tqmisp.model import Change, EventRef, Planned
 from tqmisp.pipeline.protocols import Slice
 from tqmisp.pipeline.retry import RetryPolicy
 from tqmisp.simulators.misp import DEFAULT_KEY, MispSimulatorOptions, MispStore, create_app
@@ -27,7 +27,9 @@ OTHER = EventRef(2, identity.event_uuid(SPACE, "Test", "2026-11-24", 2), "Test 2
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def planned(value: str, /, *, timestamp: int = NOW, change: str = "create", **fields: object) -> Planned:
+def planned(
+    value: str, /, *, timestamp: int = NOW, change: Change = Change.CREATE, base: bytes = b"", **fields: object
+) -> Planned:
     """A domain that is to be delivered; ``fields`` replace those of its body."""
     uuid = identity.attribute_uuid(SPACE, "domain", value)
     body = {
@@ -38,8 +40,24 @@ def planned(value: str, /, *, timestamp: int = NOW, change: str = "create", **fi
         "to_ids": True,
         "comment": "",
         "timestamp": str(timestamp),
-    }
-    return Planned(hash(value) % 10**9, uuid, b"print...", 0, timestamp, change, orjson.dumps(body | fields))
+    } | fields
+    mark = marks.of(
+        to_ids=bool(body["to_ids"]),
+        deleted=False,
+        category=str(body["category"]),
+        comment=str(body["comment"]),
+        first_seen=None,
+        last_seen=None,
+        tags=[],
+    ).packed()
+    key = hash(value) % 10**9
+    return Planned(key, uuid, b"print...", 0, timestamp, change, orjson.dumps(body), mark, base)
+
+
+def update(value: str, /, *, was: Mapping[str, object] | None = None, **fields: object) -> Planned:
+    """A change of a domain that was delivered as ``was`` says."""
+    base = planned(value, **(was or {})).marks  # type: ignore[arg-type]
+    return planned(value, timestamp=NOW + 60, change=Change.UPDATE, base=base, **fields)  # type: ignore[arg-type]
 
 
 def domains(count: int, **fields: object) -> list[Planned]:

@@ -25,7 +25,7 @@ from tqmisp.misp.mapping import IndicatorMapper
 from tqmisp.misp.policy import MappingPolicy, TypePolicy
 from tqmisp.misp.reject import CODES
 from tqmisp.misp.types import known_types
-from tqmisp.model import Indicator, Planned, Source
+from tqmisp.model import Change, Indicator, Planned, Source
 from tqmisp.pipeline.protocols import Refusal
 from tqmisp.simulators.misp import DEFAULT_KEY, create_app
 from tqmisp.simulators.misp.types import too_long, type_rules
@@ -280,8 +280,9 @@ async def test_pymisp_reads_back_what_was_predicted() -> None:
             each.fingerprint,
             each.fold,
             NOW,
-            "create",
+            Change.CREATE,
             each.payload[:-1] + b',"timestamp":"%d"}' % NOW,
+            each.marks,
         )
         for each in made.values()
     ]

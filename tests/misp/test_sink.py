@@ -19,6 +19,7 @@ from tests.misp.conftest import (
     planned,
     rig,
     status,
+    update,
 )
 from tqmisp.errors import MispRefused, MispUnavailable
 from tqmisp.misp.identity import as_text
@@ -87,9 +88,9 @@ async def test_an_update_is_taken_where_the_attribute_lives() -> None:
     """A newer timestamp changes what is stored."""
     async with rig() as here:
         await here.sink.deliver(part(domains(3)))
-        newer = planned("host1.example", timestamp=NOW + 60, change="update", comment="changed", to_ids=False)
+        newer = update("host1.example", comment="changed", to_ids=False)
         outcome = await here.sink.deliver(part([newer]))
-        assert outcome.stored == [newer]
+        assert [item.uuid for item in outcome.stored] == [newer.uuid]
         [changed] = [each for each in here.store.attributes(REF.uuid) if each.value == "host1.example"]
         assert (changed.comment, changed.to_ids, changed.timestamp) == ("changed", False, NOW + 60)
 
@@ -175,7 +176,7 @@ async def test_an_attribute_that_people_deleted_stays_deleted() -> None:
         await here.sink.deliver(part(domains(3)))
         gone = domains(3)[1]
         await here.client.write(f"/attributes/delete/{as_text(gone.uuid)}", b"")
-        again = [planned(f"host{number}.example", timestamp=NOW + 60, change="update") for number in range(3)]
+        again = [update(f"host{number}.example", comment="changed") for number in range(3)]
         outcome = await here.sink.deliver(part(again))
         assert codes(outcome) == {"host1.example": ("filtered", "deleted_in_misp")}
         assert here.values() == ["host0.example", "host2.example"]

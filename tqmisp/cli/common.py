@@ -92,7 +92,7 @@ def say(text: str) -> None:
 
 def exit_code(receipt: Receipt, max_rejects: int | None) -> int:
     """What a finished run tells the shell; the worst finding counts."""
-    if not receipt.balanced:
+    if not receipt.balanced or any(target.held_back for target in receipt.targets):
         return NOT_BALANCED
     if receipt.stopped_by:
         return stopped_code(receipt.stopped_by)

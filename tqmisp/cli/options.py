@@ -7,7 +7,7 @@ the environment, too; the others name their variable here.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -100,6 +100,10 @@ SandboxState = Annotated[
 Full = Annotated[
     bool | None, _option("--full", "Read everything, not only what has changed since the last run.", SELECTION)
 ]
+ConfirmRetire = Annotated[
+    bool | None,
+    _option("--confirm-retire", "Withdraw what has left the selection, however much it is.", SELECTION),
+]
 ScoreThreshold = Annotated[
     float | None, _option("--score-threshold", "Only a score of at least this, 0 to 10.", SELECTION, metavar="SCORE")
 ]
@@ -145,6 +149,41 @@ EventTag = Annotated[
 MaxRejects = Annotated[
     int | None,
     _option("--max-rejects", "Exit with 5 when more are rejected or quarantined.", EVENTS, metavar="N"),
+]
+
+SETUP = "Answers"
+_REFERENCE = "is found: env:NAME, file:PATH or keyring:SERVICE/NAME."
+
+
+def _answer(flag: str, text: str, metavar: str) -> Any:  # noqa: ANN401  as typer.Option
+    return _option(flag, text, SETUP, metavar=metavar)
+
+
+From = Annotated[
+    Path | None,
+    _option("--from", "Take over what this folder of an earlier tq-misp-export holds.", SETUP, metavar="FOLDER"),
+]
+ThreatQUrl = Annotated[str | None, _answer("--threatq-url", "The address of ThreatQ.", "URL")]
+ClientId = Annotated[str | None, _answer("--client-id", "The client id of ThreatQ, or of a private client.", "ID")]
+Email = Annotated[str | None, _answer("--email", "The user of ThreatQ.", "ADDRESS")]
+Password = Annotated[str | None, _answer("--password", f"Where the password of the user {_REFERENCE}", "REFERENCE")]
+ClientSecret = Annotated[
+    str | None, _answer("--client-secret", f"Where the secret of a private client {_REFERENCE}", "REFERENCE")
+]
+MispUrl = Annotated[str | None, _answer("--misp-url", "The address of MISP.", "URL")]
+MispKey = Annotated[str | None, _answer("--misp-key", f"Where the authentication key {_REFERENCE}", "REFERENCE")]
+Secrets = Annotated[
+    Literal["file", "keyring", "plain"],
+    _answer(
+        "--secrets", "Where to keep secrets that are typed; plain is in the configuration. [default: file]", "PLACE"
+    ),
+]
+Yes = Annotated[bool, _option("--yes", "Ask nothing: the options and the defaults are the answers.", SETUP, "-y")]
+Force = Annotated[bool, _option("--force", "Replace a configuration that is there.", SETUP)]
+Try = Annotated[bool, _option("--check/--no-check", "Try the answers against the servers.", SETUP)]
+Output = Annotated[
+    Path | None,
+    _option("--config", "The file to write; by default ./tqmisp.toml.", COMMON, metavar="FILE", envvar="TQMISP_CONFIG"),
 ]
 
 RunsLimit = Annotated[

@@ -27,6 +27,8 @@ def receipt(result: Receipt) -> RenderableType:
     parts: list[RenderableType] = [_heading(result)]
     for target in result.targets:
         parts += ["", _balance(target), _verdict(target)]
+        if target.held_back:
+            parts.append(safe(target.held_back, "bold yellow", limit=_SENTENCE))
         if target.events:
             parts += ["", _events(target.events)]
         parts += ["", _effort(target)]
@@ -60,6 +62,9 @@ def _balance(target: TargetReceipt) -> Table:
     if target.rescued:
         table.add_row("mended on the way", f"{sum(target.rescued.values()):,}")
         _add_codes(table, target.rescued)
+    if target.kept:
+        table.add_row("left as people made it in MISP", f"{sum(target.kept.values()):,}")
+        _add_codes(table, target.kept)
     return table
 
 
@@ -159,6 +164,16 @@ def _target(target: Mapping[str, Any]) -> Iterator[RenderableType]:
 
 def findings(found: Sequence[Finding]) -> RenderableType:
     """What was looked at, area by area, with each fix below its finding."""
+    failures = sum(each.level == "failure" for each in found)
+    warnings = sum(each.level == "warning" for each in found)
+    worst = "failure" if failures else "warning" if warnings else "ok"
+    counted = f"{_count(failures, 'failure')}, {_count(warnings, 'warning')}."
+    verdict = "A run would fail." if failures else "A run will work."
+    return Group(finding_rows(found), Text(f"{verdict} {counted}", style=_LEVELS[worst]))
+
+
+def finding_rows(found: Sequence[Finding]) -> RenderableType:
+    """The findings alone."""
     parts: list[RenderableType] = []
     for area, heading in _AREAS.items():
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
@@ -172,12 +187,7 @@ def findings(found: Sequence[Finding]) -> RenderableType:
             table.add_row(Text(each.level, style=_LEVELS[each.level]), Text(each.name), reason)
         if table.row_count:
             parts += [Text(heading, style="bold"), table, ""]
-    failures = sum(each.level == "failure" for each in found)
-    warnings = sum(each.level == "warning" for each in found)
-    worst = "failure" if failures else "warning" if warnings else "ok"
-    counted = f"{_count(failures, 'failure')}, {_count(warnings, 'warning')}."
-    verdict = "A run would fail." if failures else "A run will work."
-    return Group(*parts, Text(f"{verdict} {counted}", style=_LEVELS[worst]))
+    return Group(*parts)
 
 
 def _count(number: int, what: str) -> str:

@@ -40,6 +40,7 @@ def run(
     ctx: typer.Context,
     *,
     full: options.Full = None,
+    confirm_retire: options.ConfirmRetire = None,
     score_threshold: options.ScoreThreshold = None,
     status: options.Status = None,
     type: options.Type = None,  # noqa: A002  the word of the field
@@ -84,7 +85,7 @@ def run(
       3  ThreatQ unreachable, or it refused us
       4  MISP unreachable, or it refused us
       5  done, with more rejects than --max-rejects
-      6  not balanced
+      6  not balanced, or withdrawing needs --confirm-retire
       7  another run is at work
       130, 143  stopped by Ctrl-C or SIGTERM; the next run goes on
 

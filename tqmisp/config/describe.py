@@ -12,7 +12,19 @@ from functools import cache
 from typing import Any
 
 _WIDTH = 100
-_ORDER = ("threatq", "selection", "misp", "events", "mapping", "run", "state", "output", "pipeline", "connector")
+ORDER = (
+    "threatq",
+    "selection",
+    "misp",
+    "events",
+    "mapping",
+    "retire",
+    "run",
+    "state",
+    "output",
+    "pipeline",
+    "connector",
+)
 """As somebody would ask who sets it up."""
 
 _SAMPLES = {
@@ -36,6 +48,8 @@ _SAMPLES = {
     "mapping.max_tlp": '"AMBER"',
     "mapping.clusters": '{ "Fancy Bear" = "misp-galaxy:threat-actor=\\"APT28\\"" }',
     "mapping.types": '{ "FQDN" = { type = "hostname", to_ids = false } }',
+    "retire.statuses": '{ "Whitelisted" = "delete" }',
+    "retire.types": '{ "FQDN" = "leave" }',
     "state.path": '"/var/lib/tqmisp"',
     "run.max_rejects": "1000",
     "output.log_file": '"/var/log/tqmisp.log"',
@@ -67,7 +81,7 @@ def purposes(kind: type) -> dict[str, str]:
 
 def example(sections: Mapping[str, type]) -> str:
     """Write a configuration file with every setting, what it is for, and its default as a comment."""
-    ordered = sorted(sections, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+    ordered = sorted(sections, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
     return "\n".join(line for name in ordered for line in _section(name, sections[name]))
 
 

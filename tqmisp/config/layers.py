@@ -27,6 +27,7 @@ SHORT = {
     "log_file": "output.log_file",
     "log_format": "output.log_format",
     "full": "run.full",
+    "confirm_retire": "run.confirm_retire",
     "max_rejects": "run.max_rejects",
     "score_threshold": "selection.score_threshold",
     "status": "selection.statuses",

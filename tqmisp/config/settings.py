@@ -13,6 +13,7 @@ import platformdirs
 
 from tqmisp.misp.options import EventOptions, MispOptions
 from tqmisp.misp.policy import MappingPolicy
+from tqmisp.misp.retire import RetireOptions
 from tqmisp.pipeline.limits import Limits
 from tqmisp.threatq.options import Selection, ThreatQOptions
 
@@ -43,6 +44,8 @@ class RunOptions:
 
     full: bool = False
     """Read everything, not only what has changed since the last run."""
+    confirm_retire: bool = False
+    """Withdraw what has left the selection, however much it is."""
     max_rejects: int | None = None
     """With more indicators than this rejected or quarantined, the exit code is 5; without it there is no limit."""
 
@@ -123,6 +126,7 @@ class Settings(ThreatQSettings):
     events: EventOptions = field(default_factory=EventOptions)
     mapping: MappingPolicy = field(default_factory=MappingPolicy)
     pipeline: Limits = field(default_factory=Limits)
+    retire: RetireOptions = field(default_factory=RetireOptions)
     run: RunOptions = field(default_factory=RunOptions)
 
     def secrets(self) -> Iterator[str]:

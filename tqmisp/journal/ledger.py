@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
 
 import anyio
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection
 
-from tqmisp.journal.rows import Known, Merged, Rows
+from tqmisp.journal.held import Held
+from tqmisp.journal.leaving import ABSENT, REPLACED, Leaving
+from tqmisp.journal.positions import Positions, Read
+from tqmisp.journal.rows import Found, Known, Merged, Owner, Place, Rows
 from tqmisp.journal.schema import State
 from tqmisp.journal.series import OpenEvent, Series
 from tqmisp.journal.store import Journal
 from tqmisp.journal.tally import Tally
-from tqmisp.model import EventRef, Planned
+from tqmisp.model import Change, EventRef, Leaver, Planned
 from tqmisp.pipeline.protocols import Mapped, Outcome, Page, Refusal, Slice
 
-REFUSALS_HELD = 5_000
-"""Refusals that wait for one transaction."""
-_CHANGED = b"\0" * 8
+OUT = frozenset({"deleted_in_misp", "event_blocked"})
+"""Codes of refusals that people have decided, by deleting something in MISP."""
+CHANGED = b"\0" * 8
 """A fingerprint that no attribute has: whatever ThreatQ gives next is a change."""
-
-Look = Callable[[EventRef, Sequence[bytes]], Awaitable[Mapping[bytes, int]]]
-"""Gives the timestamps of those attributes of an event that MISP holds, by UUID."""
 
 
 class Mappable(Protocol):
@@ -55,6 +56,11 @@ class Mappable(Protocol):
         ...
 
     @property
+    def marks(self) -> bytes:
+        """Of what is sent; kept to tell later what people have changed."""
+        ...
+
+    @property
     def rescued(self) -> tuple[str, ...]:
         """Names of the rules that have mended its value."""
         ...
@@ -63,8 +69,7 @@ class Mappable(Protocol):
 class Ledger:
     """The journal of one run on one target; implements :class:`tqmisp.pipeline.protocols.Journal`.
 
-    Nothing is written for an indicator before its slice is about to be sent. A page costs two queries, a slice two
-    transactions.
+    Nothing is written for an indicator before its slice is about to be sent. A page costs one transaction, a slice two.
 
     Args:
         journal: where it is kept.
@@ -78,6 +83,8 @@ class Ledger:
     Attributes:
         tally: what became of the indicators so far.
         events: the events that this run has written to, by their number.
+        is_new: whether nothing was ever promised to this target.
+        refs: all events of ours that are known, by their number.
     """
 
     def __init__(
@@ -93,7 +100,10 @@ class Ledger:
     ) -> None:
         self.tally = Tally()
         self.events: dict[int, EventRef] = {}
-        self._rows = Rows(journal.engine, target)
+        self.is_new = True
+        self._database = journal.database
+        self._rows = Rows(target)
+        self._leaving = Leaving(target)
         self._run = run
         self._date = date
         self._capacity = capacity
@@ -101,222 +111,471 @@ class Ledger:
         self._now = now
         self._writing = anyio.Lock()
         self._series = Series(capacity, self._event, 1)
-        self._refs: dict[int, EventRef] = {}
+        self.refs: dict[int, EventRef] = {}
         self._new_events: dict[int, int] = {}  # number -> part, until the journal has a row for it
-        self._pending: dict[bytes, int] = {}  # admitted and not yet promised: uuid -> key
+        self._instead: dict[int, EventRef] = {}  # number of an event that people deleted -> what takes its place
+        self._unconfirmed: dict[bytes, Busy] = {}  # admitted and not yet confirmed, by UUID
         # what was written since the page at hand was looked up, and which the look-up may have missed
         self._just_promised: dict[bytes, int] = {}
-        self._just_merged: set[tuple[int, bytes]] = set()
+        self._just_merged: set[Place] = set()
         self._slices: dict[int, int] = {}  # id() of a slice under way -> its number
-        self._merged: dict[tuple[int, bytes], Merged] = {}
-        self._orphans: set[tuple[int, bytes]] = set()  # merged with an attribute that there is no more
-        self._refused: list[Refusal] = []
+        self._former: dict[bytes, int] = {}  # whose attribute another indicator is about to take over
+        self._deferred: list[Mappable] = []  # to take over, as soon as the present owner is confirmed
+        self._orphans: set[Place] = set()  # merged with an attribute that there is no more
+        self._held = Held()
+        self._leavers: dict[Place, Leaver] = {}  # about to be withdrawn
+        self._any_leaving = False
+        self._seeing = False
+        self._positions = Positions()
+        self._keep_positions: Callable[[Connection, dict[int, str]], None] | None = None
         self._refused_before: dict[int, tuple[str, str]] = {}
 
     async def load(self) -> None:
         """Read what earlier runs have left: events, today's open ones with their values, and refusals."""
-        self._series = Series(self._capacity, self._event, await self._rows.highest_event() + 1)
-        for ref, part, attributes in await self._rows.events():
-            self._refs[ref.number] = ref
+        await self._database.do(self._load)
+
+    def _load(self, connection: Connection) -> None:
+        rows = self._rows
+        self.is_new = rows.is_empty(connection)
+        self._series = Series(self._capacity, self._event, rows.highest_event(connection) + 1)
+        for ref, part, attributes, closed in rows.events(connection):
+            self.refs[ref.number] = ref
             if ref.date == self._date:
-                self._series.resume(OpenEvent(ref, part, attributes))
+                self._series.resume(OpenEvent(ref, part, self._capacity if closed else attributes))
         for event in self._series.open:
-            event.folds = await self._rows.folds(event.ref.number)
-        self._refused_before = await self._rows.refused()
+            event.folds = rows.folds(connection, event.ref.number)
+        self._refused_before = rows.refused(connection)
+        self._any_leaving = self._leaving.count(connection)[0] > 0
 
     def _event(self, number: int, part: int) -> EventRef:
         uuid, info = self._make_event(part)
         ref = EventRef(number, uuid, info, self._date)
-        self._refs[number] = ref
+        self.refs[number] = ref
         self._new_events[number] = part
         return ref
+
+    def instead(self, ref: EventRef) -> EventRef | None:
+        """Another event of the day, where people have deleted one before it was filled; None for older ones."""
+        if ref.number not in self._instead:
+            other = self._series.move(ref)
+            if other is None:
+                return None
+            self._instead[ref.number] = other
+        return self._instead[ref.number]
+
+    async def see(self, *, begin: bool) -> None:
+        """Note from now on which indicators are read, so that :meth:`find_absent` knows which are not."""
+        self._seeing = True
+        if begin:
+            await self._database.do(self._leaving.begin)
+
+    def follow(self, known: Mapping[int, str], keep: Callable[[Connection, dict[int, str]], None]) -> None:
+        """Note from now on how far the parts of the source are accounted for.
+
+        Args:
+            known: where they stood.
+            keep: writes where they stand.
+        """
+        self._positions = Positions(known)
+        self._keep_positions = keep
 
     async def admit(self, page: Page[object], mapped: Mapped[Mappable]) -> Iterable[tuple[EventRef, Sequence[Planned]]]:
         """Sort the attributes of a page into those that need no delivery and those that do, by event."""
         tally = self.tally
+        refused = [*page.refusals, *mapped.refusals]
         tally.read += len(page.items) + len(page.refusals)
-        self._note(page.refusals)
-        self._note(mapped.refusals)
+        self._note(refused)
+        gone = {refusal.key: refusal for refusal in refused if refusal.key >= 0}
+        ready = self._ready()
+        wanted = [(each.key, each.uuid) for each in (*mapped.items, *ready)]
         self._just_promised, self._just_merged = {}, set()
-        known, owners = await self._rows.look_up([(each.key, each.uuid) for each in mapped.items])
-        groups: dict[EventRef, list[Planned]] = {}
-        now = int(self._now())
+        found, listed = await self._database.do(lambda connection: self._look_up(connection, wanted, list(gone)))
+        held = self._held  # not before: a transaction in the meantime has written the one there was
+        batch = _Batch(int(self._now()), self._positions.read(page.position), {})
         for attribute in mapped.items:
             for rule in attribute.rescued:
                 tally.rescued[rule] += 1
-            key, uuid = attribute.key, attribute.uuid
-            owner = self._pending.get(uuid, self._just_promised.get(uuid))
-            if owner == key:
-                tally.unchanged += 1  # the same row again, from two parts of the source that overlap
-            elif (row := known.get((key, uuid))) is not None and row.state != State.MERGED:
-                self._again(attribute, row, now, groups)
-            elif owner is not None or uuid in owners:
-                self._merge(attribute, owners.get(uuid, 0), known=row is not None)
-            else:
-                if row is not None:  # whoever it shared the attribute with was never delivered, and has gone
-                    self._orphans.add((key, uuid))
-                self._plan(attribute, self._series.place(attribute.fold), now, "create", groups)
-        if len(self._refused) >= REFUSALS_HELD:
+            self._decide(attribute, found, batch)
+        for attribute in ready:
+            tally.merged -= 1  # it was counted when it was deferred
+            self._decide(attribute, found, batch)
+        self._part(found, set(wanted), gone, listed)
+        if self._seeing:
+            held.seen += [key for key, _ in wanted]
+            held.seen += gone
+        held.pages += 1
+        if held.is_full():
             await self.flush()
-        return groups.items()
+        return batch.groups.items()
 
-    def _again(self, attribute: Mappable, row: Known, now: int, groups: dict[EventRef, list[Planned]]) -> None:
+    def _look_up(
+        self, connection: Connection, wanted: Sequence[Place], gone: Sequence[int]
+    ) -> tuple[Found, set[Place]]:
+        listed: set[Place] = set()
+        if self._any_leaving:
+            listed = self._leaving.among(connection, [*(key for key, _ in wanted), *gone])
+        return self._rows.look_up(connection, wanted, gone), listed
+
+    def _decide(self, attribute: Mappable, found: Found, batch: _Batch) -> None:
+        """What an indicator needs, from what is known of it and of whoever has the same attribute."""
+        key, uuid = place = attribute.key, attribute.uuid
+        busy = self._unconfirmed.get(uuid)
+        owner = busy.key if busy is not None else self._just_promised.get(uuid)
+        row = found.known.get(place)
+        if owner == key:
+            self.tally.unchanged += 1  # the same row again, from two parts of the source that overlap
+        elif row is not None and row.state != State.MERGED:
+            self._again(attribute, row, batch)
+        elif owner is not None:
+            if key < owner:
+                self._deferred.append(attribute)
+            self._merge(attribute, busy.event if busy is not None else 0, known=row is not None)
+        elif (other := found.owners.get(uuid)) is not None:
+            self._share(attribute, other, batch, known=row is not None)
+        else:
+            if row is not None:  # whoever it shared the attribute with was never delivered, and has gone
+                self._orphans.add(place)
+            self._plan(attribute, self._series.place(attribute.fold), batch.now, Change.CREATE, batch)
+
+    def _again(self, attribute: Mappable, row: Known, batch: _Batch) -> None:
         """Decide about an indicator that has become the same attribute before."""
         same = row.fingerprint == attribute.fingerprint
-        ref = self._refs[row.event_id]
-        if row.state == State.PLANNED:
-            self._plan(attribute, ref, row.timestamp if same else max(now, row.timestamp), "retry", groups)
-        elif row.state == State.QUARANTINED and same:
-            self.tally.refuse(*self._refused_before.get(attribute.key, ("quarantined", "refused_by_misp")))
-        elif row.state == State.LIVE and same:
+        ref = self.refs[row.event_id]
+        # newer than what MISP has by a second at least, or MISP takes it for a repetition
+        newer = max(batch.now, row.timestamp + 1)
+        before = self._refused_before.get(attribute.key)
+        if row.state == State.DELETED:
+            self.tally.refuse("filtered", "deleted_in_misp")
+        elif row.state == State.PLANNED:
+            self._plan(attribute, ref, row.timestamp if same else max(batch.now, row.timestamp), Change.RETRY, batch)
+        elif row.state == State.RETIRED:
+            self._plan(attribute, ref, newer, Change.REVIVE, batch, row.marks)
+        elif same and (before is not None or row.state == State.QUARANTINED):
+            self.tally.refuse(*(before or ("quarantined", "refused_by_misp")))
+        elif same:
             self.tally.unchanged += 1
+        elif row.state == State.QUARANTINED:
+            self._plan(attribute, ref, newer, Change.RETRY, batch)
         else:
-            # newer than what MISP has by a second at least, or MISP takes it for a repetition
-            change = "retry" if row.state == State.QUARANTINED else "update"
-            self._plan(attribute, ref, max(now, row.timestamp + 1), change, groups)
+            self._plan(attribute, ref, newer, Change.UPDATE, batch, row.marks)
 
-    def _plan(
-        self, attribute: Mappable, ref: EventRef, timestamp: int, change: str, groups: dict[EventRef, list[Planned]]
+    def _share(self, attribute: Mappable, owner: Owner, batch: _Batch, *, known: bool) -> None:
+        """Decide about an indicator whose attribute another one has: of all that share it, the lowest id owns it."""
+        row = owner.row
+        if row.state == State.DELETED:
+            self.tally.refuse("filtered", "deleted_in_misp")
+        elif row.state == State.QUARANTINED:
+            self.tally.refuse(*self._refused_before.get(owner.key, ("quarantined", "refused_by_misp")))
+        elif row.state == State.LIVE and owner.key < attribute.key:
+            self._merge(attribute, row.event_id, known=known)
+        else:
+            if known:
+                self._orphans.add((attribute.key, attribute.uuid))
+            self._former[attribute.uuid] = owner.key
+            change = {State.LIVE: Change.TAKEOVER, State.RETIRED: Change.REVIVE}.get(State(row.state), Change.RETRY)
+            self.tally.merged += change == Change.TAKEOVER
+            base = b"" if change == Change.RETRY else row.marks
+            timestamp = max(batch.now, row.timestamp + 1)
+            self._plan(attribute, self.refs[row.event_id], timestamp, change, batch, base)
+
+    def _ready(self) -> list[Mappable]:
+        """Indicators that were to take over attributes whose owners were on their way, and have arrived now."""
+        ready = [each for each in self._deferred if each.uuid not in self._unconfirmed]
+        self._deferred = [each for each in self._deferred if each.uuid in self._unconfirmed]
+        return ready
+
+    def take_deferred(self) -> list[int]:
+        """The indicators that were to take over an attribute and could not until the end; they are to be read again."""
+        keys = [each.key for each in self._deferred]
+        self._deferred = []
+        return keys
+
+    def _plan(  # noqa: PLR0917
+        self, attribute: Mappable, ref: EventRef, timestamp: int, change: Change, batch: _Batch, base: bytes = b""
     ) -> None:
+        key, uuid, mark, fold = attribute.key, attribute.uuid, attribute.fingerprint, attribute.fold
         body = b'%b,"timestamp":"%d"}' % (attribute.payload[:-1], timestamp)
-        self._pending[attribute.uuid] = attribute.key
-        groups.setdefault(ref, []).append(
-            Planned(attribute.key, attribute.uuid, attribute.fingerprint, attribute.fold, timestamp, change, body)
-        )
+        batch.plan(ref, Planned(key, uuid, mark, fold, timestamp, change, body, attribute.marks, base))
+        self._unconfirmed[uuid] = Busy(key, ref.number, batch.read)
 
     def _merge(self, attribute: Mappable, event_id: int, *, known: bool) -> None:
         self.tally.merged += 1
-        key, uuid = attribute.key, attribute.uuid
-        if not known and (key, uuid) not in self._just_merged:
-            self._merged[key, uuid] = Merged(key, uuid, attribute.fingerprint, attribute.fold, event_id)
+        place = attribute.key, attribute.uuid
+        if not known and place not in self._just_merged:
+            self._held.merged[place] = Merged(*place, attribute.fingerprint, attribute.fold, event_id)
+
+    def _part(self, found: Found, wanted: set[Place], gone: Mapping[int, Refusal], listed: set[Place]) -> None:
+        """Note the attributes of these indicators that have no reason to be in MISP any more."""
+        held = self._held
+        held.back |= listed & wanted
+        for place, row in found.known.items():
+            if place in wanted:
+                continue
+            refusal = gone.get(place[0])
+            if row.state == State.LIVE:
+                held.leaving[place] = (
+                    ("filtered", REPLACED, "", "")
+                    if refusal is None
+                    else (refusal.kind, refusal.code, refusal.label, refusal.status)
+                )
+            elif row.state in {State.MERGED, State.QUARANTINED, State.PLANNED}:
+                held.drops.add(place)
 
     def _note(self, refused: Iterable[Refusal]) -> None:
         for refusal in refused:
             self.tally.refuse(refusal.kind, refusal.code)
             if refusal.kind != "filtered":  # the operator's own choice, and possibly most of what is read
-                self._refused.append(refusal)
+                self._held.refused.append(refusal)
 
-    async def promise(self, part: Slice[EventRef, Planned]) -> None:
-        """Record the intent to deliver a slice, before anything of it is sent."""
-        ref = part.destination
-        create = [item for item in part.items if item.change == "create"]
-        again = [item.key for item in part.items if item.key in self._refused_before]
-        async with self._writing, self._rows.engine.begin() as connection:
-            series_part = self._new_events.pop(ref.number, None)
-            if series_part is None:
-                await self._rows.fill_event(connection, ref.number, len(create))
-            else:
-                await self._rows.add_event(connection, ref, series_part, len(create))
-            number = await self._rows.open_slice(connection, self._run, ref.number, len(part.items), self._now())
-            orphans = [(item.key, item.uuid) for item in create if (item.key, item.uuid) in self._orphans]
-            await self._rows.drop(connection, orphans)
-            await self._rows.add(connection, create, ref.number, number)
-            await self._rows.change(
+    async def find_absent(self) -> None:
+        """List the attributes of all indicators that a complete reading has not come across."""
+        await self._database.do(lambda connection: self._leaving.find_absent(connection, self._run))
+        self._any_leaving = True
+
+    async def listed(self) -> tuple[int, int]:
+        """How many attributes are listed to be withdrawn, and how many MISP holds of ours in all."""
+
+        def work(connection: Connection) -> tuple[int, int]:
+            self._leaving.tidy(connection)
+            return self._leaving.count(connection)
+
+        return await self._database.do(work)
+
+    async def absent(self, size: int) -> AsyncGenerator[list[int], None]:
+        """Yield the indicators that a complete reading has not come across, in lists of at most this size."""
+        after: Place | None = None
+        while True:
+            leavers = await self._database.do(partial(self._leaving.next, after=after, limit=size, code=ABSENT))
+            if not leavers:
+                return
+            yield [leaver.key for leaver in leavers]
+            after = leavers[-1].key, leavers[-1].uuid
+
+    async def leavers(self, after: Place | None, limit: int) -> tuple[list[Leaver], list[int], Place | None]:
+        """The next attributes to withdraw, the heirs of those that others share, and the place to go on from.
+
+        An attribute that other indicators share stays, and passes to the lowest of their ids.
+        """
+
+        def work(connection: Connection) -> tuple[list[Leaver], dict[bytes, int]]:
+            leavers = self._leaving.next(connection, after, limit)
+            heirs = self._rows.sharers(connection, [leaver.uuid for leaver in leavers])
+            passed = [leaver for leaver in leavers if leaver.uuid in heirs]
+            places = [(leaver.key, leaver.uuid) for leaver in passed]
+            self._leaving.forget(connection, places)
+            self._rows.drop(connection, places)
+            self._rows.change(
                 connection,
                 [
                     (
-                        item.key,
-                        item.uuid,
+                        heirs[leaver.uuid],
+                        leaver.uuid,
                         {
-                            "fingerprint": item.fingerprint,
-                            "slice_id": number,
-                            "timestamp": item.timestamp,
+                            "fingerprint": CHANGED,
+                            "event_id": leaver.event,
+                            "timestamp": leaver.timestamp,
                             "state": int(State.LIVE),
+                            "marks": leaver.marks,
                         },
                     )
-                    for item in part.items
-                    if item.change != "create"
+                    for leaver in passed
                 ],
             )
-            await self._rows.forget_refusals(connection, again)
-            await self._write_held(connection)
-        self.events[ref.number] = ref
+            return leavers, heirs
+
+        leavers, heirs = await self._database.do(work)
+        for leaver in leavers:
+            if leaver.uuid in heirs:
+                self.tally.withdraw(leaver, this_run=leaver.run == self._run)
+        last = (leavers[-1].key, leavers[-1].uuid) if len(leavers) == limit else None
+        return [leaver for leaver in leavers if leaver.uuid not in heirs], list(heirs.values()), last
+
+    def retire(self, leavers: Iterable[tuple[Leaver, bytes | None]]) -> Iterable[tuple[EventRef, Sequence[Planned]]]:
+        """Plan to withdraw attributes, each with the body that does so; without one it only leaves the list."""
+        batch = _Batch(int(self._now()), None, {})
+        for leaver, body in leavers:
+            key, uuid = place = leaver.key, leaver.uuid
+            if body is None:
+                self._held.back.add(place)
+                continue
+            timestamp = max(batch.now, leaver.timestamp + 1)
+            batch.plan(
+                self.refs[leaver.event],
+                Planned(key, uuid, leaver.fingerprint, 0, timestamp, Change.RETIRE, body, b"", leaver.marks),
+            )
+            self._leavers[place] = leaver
+        return batch.groups.items()
+
+    async def promise(self, part: Slice[EventRef, Planned]) -> None:
+        """Record the intent to deliver a slice, before anything of it is sent."""
+        async with self._writing:
+            number = await self._database.do(lambda connection: self._promise(connection, part))
+        self.events[part.destination.number] = part.destination
         self._slices[id(part)] = number
-        self._orphans.difference_update(orphans)
         for item in part.items:
             self._just_promised[item.uuid] = item.key
-            self._pending.pop(item.uuid, None)
-        for key in again:
-            self._refused_before.pop(key, None)
+            self._refused_before.pop(item.key, None)
+
+    def _promise(self, connection: Connection, part: Slice[EventRef, Planned]) -> int:
+        rows, ref = self._rows, part.destination
+        former = [(self._former.pop(item.uuid), item) for item in part.items if item.uuid in self._former]
+        taken = {item.uuid for _, item in former}
+        new = [item for item in part.items if item.change == Change.CREATE or item.uuid in taken]
+        created = sum(item.change == Change.CREATE for item in new)
+        series_part = self._new_events.pop(ref.number, None)
+        if series_part is None:
+            rows.fill_event(connection, ref.number, created)
+        else:
+            rows.add_event(connection, ref, series_part, created)
+        number = rows.open_slice(connection, self._run, ref.number, len(part.items), self._now())
+        self._write_held(connection)
+        places = {(item.key, item.uuid) for item in new}
+        orphans = self._orphans & places
+        self._orphans -= orphans
+        rows.drop(connection, orphans | {(item.key, item.uuid) for _, item in former})
+        rows.change(connection, [(key, item.uuid, {"state": int(State.MERGED), "slice_id": 0}) for key, item in former])
+        rows.add(connection, new, ref.number, number)
+        rows.change(
+            connection,
+            [
+                (
+                    item.key,
+                    item.uuid,
+                    {
+                        "fingerprint": item.fingerprint,
+                        "slice_id": number,
+                        "timestamp": item.timestamp,
+                        "state": int(State.LIVE),
+                        "marks": item.base + item.marks,
+                    },
+                )
+                for item in part.items
+                if (item.key, item.uuid) not in places
+            ],
+        )
+        rows.forget_refusals(connection, [item.key for item in part.items if item.key in self._refused_before])
+        return number
 
     async def confirm(self, part: Slice[EventRef, Planned], outcome: Outcome[EventRef, Planned]) -> None:
         """Record what became of a slice."""
         number = self._slices.pop(id(part))
-        out: dict[str, object] = {"state": int(State.QUARANTINED)}
-        async with self._writing, self._rows.engine.begin() as connection:
-            await self._rows.change(connection, [(item.key, item.uuid, out) for item, _ in outcome.refused])
-            for item, ref in outcome.elsewhere:
-                event = await self._adopt(connection, ref)
-                await self._rows.change(connection, [(item.key, item.uuid, {"event_id": event})])
-            await self._rows.close_slices(connection, [number], self._now())
-        stored = [*outcome.stored, *(item for item, _ in outcome.elsewhere)]
-        updated = sum(item.change == "update" for item in stored)
-        self.tally.updated += updated
-        self.tally.created += len(stored) - updated
-        self._note(refusal for _, refusal in outcome.refused)
+        async with self._writing:
+            await self._database.do(lambda connection: self._confirm(connection, part, outcome, number))
+        there = [*outcome.stored, *outcome.unchanged, *(item for item, _ in outcome.elsewhere)]
+        self.tally.kept.update(outcome.kept)
+        self.tally.confirm(outcome.stored, outcome.unchanged, [item for item, _ in outcome.elsewhere])
         for item, refusal in outcome.refused:
-            self._refused_before[item.key] = (refusal.kind, refusal.code)
+            if item.change != Change.RETIRE:
+                self.tally.merged -= item.change == Change.TAKEOVER  # as which it was counted when it was read
+                self._note([refusal])
+                self._refused_before[item.key] = (refusal.kind, refusal.code)
+            elif refusal.code in OUT:
+                there.append(item)
+        for item in there:
+            leaver = self._leavers.pop((item.key, item.uuid), None)
+            if leaver is not None:
+                self.tally.withdraw(leaver, this_run=leaver.run == self._run)
+        for item in part.items:
+            busy = self._unconfirmed.pop(item.uuid, None)
+            if busy is not None and busy.read is not None:
+                busy.read.outstanding -= 1
+
+    def _confirm(
+        self, connection: Connection, part: Slice[EventRef, Planned], outcome: Outcome[EventRef, Planned], number: int
+    ) -> None:
+        rows = self._rows
+        out = [(item, State.DELETED if refusal.code in OUT else State.QUARANTINED) for item, refusal in outcome.refused]
+        rows.change(
+            connection,
+            [
+                (item.key, item.uuid, {"state": int(state)})
+                for item, state in out
+                if state == State.DELETED or not item.base  # what MISP refuses to change is still there as it was
+            ],
+        )
+        there = [*outcome.stored, *outcome.unchanged, *(item for item, _ in outcome.elsewhere)]
+        rows.change(
+            connection,
+            [
+                (
+                    item.key,
+                    item.uuid,
+                    {
+                        "marks": item.marks,
+                        "timestamp": item.timestamp,
+                        "state": int(State.RETIRED if item.change == Change.RETIRE else State.LIVE),
+                    },
+                )
+                for item in there
+                if item.base or item.change == Change.ADOPT
+            ],
+        )
+        gone = [*there, *(item for item, state in out if state == State.DELETED)]
+        self._leaving.forget(connection, [(item.key, item.uuid) for item in gone if item.change == Change.RETIRE])
+        for item, ref in outcome.elsewhere:
+            event = self._adopt(connection, ref)
+            rows.change(connection, [(item.key, item.uuid, {"event_id": event})])
+            rows.fill_event(connection, part.destination.number, -1)
+            rows.fill_event(connection, event, 1)
+        if part.destination.number in self._instead:
+            rows.close_event(connection, part.destination.number)
+        rows.close_slices(connection, [number], self._now())
+
+    def _adopt(self, connection: Connection, found: EventRef) -> int:
+        """The number of an event in which the sink has found, or has put, an attribute of ours."""
+        for ref in self.refs.values():
+            if ref.uuid == found.uuid:
+                series_part = self._new_events.pop(ref.number, None)
+                if series_part is not None:
+                    self._rows.add_event(connection, ref, series_part, 0)
+                self.events[ref.number] = ref
+                return ref.number
+        number = self._rows.add_event(connection, found._replace(number=0), 0, 0)
+        self.refs[number] = found._replace(number=number)
+        return number
 
     async def flush(self) -> None:
-        """Write what waits for a transaction of its own: refusals and merged indicators."""
-        async with self._writing, self._rows.engine.begin() as connection:
-            await self._write_held(connection)
+        """Write what waits for a transaction of its own."""
+        async with self._writing:
+            await self._database.do(self._write_held)
 
-    async def _write_held(self, connection: AsyncConnection) -> None:
-        merged, self._merged = self._merged, {}
-        self._just_merged.update(merged)
-        await self._rows.add_merged(connection, list(merged.values()))
-        refused, self._refused = self._refused, []
-        await self._rows.add_refusals(connection, refused, self._run)
-
-    async def settle(self, look: Look) -> int:
-        """Find out what became of the slices that a run left open when it died.
-
-        Returns:
-            How many attributes had been promised and were not found. They are delivered again, to the same events
-            and with the same timestamps, when their indicators are read.
-        """
-        missing = 0
-        for number in await self._rows.open_slices():
-            rows = await self._rows.of_slice(number)
-            by_event: dict[int, list[bytes]] = {}
-            for _, row in rows:
-                by_event.setdefault(row.event_id, []).append(row.uuid)
-            found: dict[bytes, int] = {}
-            for event_id, uuids in by_event.items():
-                found.update(await look(self._refs[event_id], uuids))
-            changes: list[tuple[int, bytes, dict[str, object]]] = []
-            for key, row in rows:
-                there = found.get(row.uuid)
-                if there is None:
-                    state = {"state": int(State.PLANNED), "fingerprint": row.fingerprint}
-                    changes.append((key, row.uuid, state))
-                elif there < row.timestamp:  # an update that was promised and has not been made
-                    changes.append((key, row.uuid, {"state": int(State.LIVE), "fingerprint": _CHANGED}))
-            lost = sum(values["state"] == State.PLANNED for _, _, values in changes)
-            async with self._writing, self._rows.engine.begin() as connection:
-                await self._rows.change(connection, changes)
-                if not lost:
-                    await self._rows.close_slices(connection, [number], self._now())
-            missing += lost
-        return missing
-
-    async def finish(self) -> None:
-        """Let go of promises of dead runs whose indicators are no longer selected; call after a complete run."""
-        numbers = await self._rows.open_slices()
-        async with self._writing, self._rows.engine.begin() as connection:
-            await self._rows.drop_planned(connection, numbers)
-            await self._rows.close_slices(connection, numbers, self._now())
+    def _write_held(self, connection: Connection) -> None:
+        held, self._held = self._held, Held()
+        self._just_merged.update(held.merged)
+        rows = self._rows
+        rows.add_merged(connection, list(held.merged.values()))
+        rows.add_refusals(connection, held.refused, self._run)
+        rows.drop(connection, held.drops)
+        self._leaving.forget(connection, held.back)
+        self._leaving.note(connection, held.leaving, self._run)
+        self._any_leaving = self._any_leaving or bool(held.leaving)
+        self._leaving.see(connection, held.seen)
+        if self._positions.move() and self._keep_positions is not None:
+            self._keep_positions(connection, self._positions.settled)
 
     async def count(self, event: EventRef) -> int:
-        """How many attributes of an event the ledger takes for delivered."""
-        return await self._rows.count(event.number)
+        """How many attributes of an event the ledger takes for delivered, and not withdrawn by deletion."""
+        return await self._database.do(lambda connection: self._rows.count(connection, event.number))
 
-    async def _adopt(self, connection: AsyncConnection, found: EventRef) -> int:
-        """The number of an event in which the sink has found an attribute of ours."""
-        for ref in self._refs.values():
-            if ref.uuid == found.uuid:
-                return ref.number
-        number = await self._rows.add_event(connection, found._replace(number=0), 0, 0)
-        self._refs[number] = found._replace(number=number)
-        return number
+
+class Busy(NamedTuple):
+    """An attribute that was admitted and is not confirmed yet."""
+
+    key: int
+    event: int
+    read: Read | None
+    """The page that it came with."""
+
+
+class _Batch(NamedTuple):
+    """What becomes of the page at hand."""
+
+    now: int
+    read: Read | None
+    groups: dict[EventRef, list[Planned]]
+
+    def plan(self, ref: EventRef, item: Planned) -> None:
+        """Note something to deliver."""
+        self.groups.setdefault(ref, []).append(item)
+        if self.read is not None:
+            self.read.outstanding += 1

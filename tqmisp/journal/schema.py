@@ -1,6 +1,6 @@
 """The tables of the journal.
 
-About 100 bytes an indicator: UUIDs and fingerprints are raw bytes, states small numbers.
+About 130 bytes an indicator: UUIDs and fingerprints are raw bytes, states small numbers.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from enum import IntEnum
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -22,9 +23,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a journal that carries it needs no look at the others."""
 
 metadata = MetaData()
@@ -43,6 +45,8 @@ class State(IntEnum):
     """Refused by the server."""
     PLANNED = 4
     """Promised by a run that died, and not found in MISP afterwards."""
+    DELETED = 5
+    """Deleted in MISP by people: it stays out."""
 
 
 targets = Table(
@@ -53,6 +57,7 @@ targets = Table(
     Column("url", Text, nullable=False),
     Column("owner", Text),
     Column("lease_until", Float),
+    Column("learned", Text),
 )
 
 runs = Table(
@@ -86,6 +91,7 @@ events = Table(
     Column("date", String(10), nullable=False),
     Column("part", Integer, nullable=False),
     Column("attributes", Integer, nullable=False),
+    Column("closed", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("target_id", "uuid"),
 )
 
@@ -114,11 +120,46 @@ ledger = Table(
     Column("slice_id", Integer, nullable=False),
     Column("timestamp", BigInteger, nullable=False),
     Column("state", SmallInteger, nullable=False),
+    Column("marks", LargeBinary, nullable=False, server_default=""),
     # the target does not come first: SQLite would rather read all rows of a target than use the index beside it
     PrimaryKeyConstraint("indicator_id", "target_id", "uuid"),
     Index("ledger_uuid", "uuid", "target_id"),
     sqlite_with_rowid=False,
 )
+
+leaving = Table(
+    "leaving",
+    metadata,
+    Column("indicator_id", BigInteger, nullable=False),
+    Column("target_id", SmallInteger, nullable=False),
+    Column("uuid", LargeBinary(16), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("code", String(64), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("run_id", Integer, nullable=False),
+    PrimaryKeyConstraint("indicator_id", "target_id", "uuid"),
+)
+"""Attributes whose indicators have left the selection, until they are withdrawn."""
+
+seen = Table(
+    "seen",
+    metadata,
+    Column("indicator_id", BigInteger, nullable=False),
+    Column("target_id", SmallInteger, nullable=False),
+    PrimaryKeyConstraint("indicator_id", "target_id"),
+    sqlite_with_rowid=False,
+)
+"""Indicators that a complete reading of the selection has come across."""
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("target_id", Integer, ForeignKey("targets.id"), primary_key=True),
+    Column("scope", String(64), nullable=False),
+    Column("plan", Text, nullable=False),
+)
+"""The reading that is under way, or was when its run died, and how far all of it is accounted for."""
 
 refusals = Table(
     "refusals",

@@ -38,11 +38,13 @@ class Series:
         self._make = make
         self._next_number = next_number
         self._parts: set[int] = set()
+        self._made: set[EventRef] = set()
         self.open: list[OpenEvent] = []
 
     def resume(self, event: OpenEvent) -> None:
         """Take over an event of an earlier run of the day, in the order of the parts."""
         self._parts.add(event.part)
+        self._made.add(event.ref)
         if event.attributes < self._capacity:
             self.open.append(event)
 
@@ -60,12 +62,30 @@ class Series:
             event.folds = set()
         return event.ref
 
+    def move(self, ref: EventRef) -> EventRef | None:
+        """Put another event in the place of one of this series; None where it is none of them."""
+        if ref not in self._made:
+            return None
+        part = self._next_part()
+        other = self._make(self._next_number, part)
+        self._next_number += 1
+        self._made.add(other)
+        for event in self.open:
+            if event.ref == ref:
+                event.ref, event.part = other, part
+        return other
+
     def _begin(self) -> OpenEvent:
-        # a run that died may have promised a later part and not this one
-        part = next(number for number in itertools.count(1) if number not in self._parts)
-        self._parts.add(part)
+        part = self._next_part()
         event = OpenEvent(self._make(self._next_number, part), part, 0)
         self._next_number += 1
+        self._made.add(event.ref)
         self.open.append(event)
         self.open.sort(key=lambda each: each.part)
         return event
+
+    def _next_part(self) -> int:
+        # a run that died may have promised a later part and not this one
+        part = next(number for number in itertools.count(1) if number not in self._parts)
+        self._parts.add(part)
+        return part

@@ -11,15 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import anyio
-from sqlalchemy import Connection, Select, event, func, insert, inspect, select, text, update
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import Connection, Select, Update, UpdateBase, delete, func, insert, select, update
 
-from tqmisp.errors import ConfigError, LockHeld
-from tqmisp.journal import schema
-from tqmisp.journal.schema import events, refusals, runs, slices, targets, watermarks
+from tqmisp.errors import LockHeld
+from tqmisp.journal.database import Database
+from tqmisp.journal.schema import events, refusals, runs, slices, sweeps, targets, watermarks
 from tqmisp.pipeline.groups import first_error
 
 _PROCESS = int(time.time())
@@ -27,6 +23,7 @@ _PROCESS = int(time.time())
 
 LEASE_SECONDS = 60.0
 """How long a run that has died keeps others out."""
+WAIT = "Wait for it to end, or stop it."
 
 
 class RunRecord(NamedTuple):
@@ -70,8 +67,8 @@ class Journal:
     Use :meth:`open`. One journal serves several targets; two runs on the same target exclude one another.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     @classmethod
     @asynccontextmanager
@@ -85,31 +82,29 @@ class Journal:
         Raises:
             ConfigError: the place cannot be used.
         """
-        engine: AsyncEngine | None = None
-        try:
-            engine = await anyio.to_thread.run_sync(_engine, place)
-            async with engine.begin() as connection:
-                await connection.run_sync(_migrate)
-        except (OSError, SQLAlchemyError) as error:
-            if engine is not None:
-                await engine.dispose()
-            if isinstance(place, str) and "://" in place:
-                place = "the database of [state] path"  # its URL may hold a password
-            raise ConfigError(f"The journal at {place} cannot be used: {_words(error)}") from error
-        try:
-            yield cls(engine)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await engine.dispose()
+        async with Database.open(place) as database:
+            yield cls(database)
 
     async def target(self, name: str, url: str) -> int:
         """Return the number of a target, adding it when it is new."""
-        async with self.engine.begin() as connection:
-            found = await connection.scalar(select(targets.c.id).where(targets.c.name == name))
+
+        def work(connection: Connection) -> int:
+            found = connection.scalar(select(targets.c.id).where(targets.c.name == name))
             if found is None:
-                result = await connection.execute(insert(targets).values(name=name, url=url))
+                result = connection.execute(insert(targets).values(name=name, url=url))
                 found = result.inserted_primary_key[0] if result.inserted_primary_key else 0
-        return int(found)
+            return int(found)
+
+        return await self.database.do(work)
+
+    async def learned(self, target: int) -> str | None:
+        """What earlier runs have found out about a target, as JSON; None when nothing was."""
+        [row] = await self._rows(select(targets.c.learned).where(targets.c.id == target))
+        return None if row.learned is None else str(row.learned)
+
+    async def learn(self, target: int, text: str) -> None:
+        """Remember for the next run what was found out about a target."""
+        await self._execute(update(targets).where(targets.c.id == target).values(learned=text))
 
     @asynccontextmanager
     async def lease(self, target: int) -> AsyncIterator[None]:
@@ -132,89 +127,78 @@ class Journal:
             raise first_error(group) from None
         finally:
             with anyio.CancelScope(shield=True):
-                async with self.engine.begin() as connection:
-                    await connection.execute(
-                        update(targets)
-                        .where(targets.c.id == target, targets.c.owner == owner)
-                        .values(owner=None, lease_until=None)
-                    )
+                await self._execute(_of(target, owner).values(owner=None, lease_until=None))
 
     async def _take(self, target: int, owner: str) -> None:
         now = time.time()
-        async with self.engine.begin() as connection:
-            row = (await connection.execute(select(targets).where(targets.c.id == target))).one()
-            free = row.owner is None or row.lease_until < now or _is_dead(row.owner)
-            holder = targets.c.owner.is_(None) if row.owner is None else targets.c.owner == row.owner
-            taken = (
-                free
-                and (
-                    await connection.execute(
-                        update(targets)
-                        .where(targets.c.id == target, holder)
-                        .values(owner=owner, lease_until=now + LEASE_SECONDS)
-                    )
-                ).rowcount
-            )
+
+        def work(connection: Connection) -> tuple[Any, bool]:
+            row = connection.execute(select(targets).where(targets.c.id == target)).one()
+            if row.owner is not None and row.lease_until >= now and not _is_dead(row.owner):
+                return row, False
+            taken = connection.execute(_of(target, row.owner).values(owner=owner, lease_until=now + LEASE_SECONDS))
+            return row, bool(taken.rowcount)  # none where somebody was quicker
+
+        row, taken = await self.database.do(work)
         if not taken:
-            host, pid, since = row.owner.rsplit(":", 2)
-            started = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(int(since)))
-            raise LockHeld(
-                f"Another run is at work on target {row.name!r}: process {pid} on {host}, since {started} UTC. "
-                "Wait for it to end, or stop it."
-            )
+            raise LockHeld(f"Another run is at work on target {row.name!r}{_whose(row.owner)}. {WAIT}")
 
     async def _renew(self, target: int, owner: str) -> None:
+        """Keep the lease; a process that slept for longer than it lasts may find that somebody else has it."""
         while True:
             await anyio.sleep(LEASE_SECONDS / 4)
-            async with self.engine.begin() as connection:
-                await connection.execute(
-                    update(targets)
-                    .where(targets.c.id == target, targets.c.owner == owner)
-                    .values(lease_until=time.time() + LEASE_SECONDS)
-                )
+            if not await self._execute(_of(target, owner).values(lease_until=time.time() + LEASE_SECONDS)):
+                raise LockHeld("This run was held up for so long that another one has taken its place. " + WAIT)
 
     async def holder(self, target: int) -> str | None:
         """Who is at work on a target now, as ``host:pid:since``; None when nobody is."""
-        async with self.engine.connect() as connection:
-            row = (await connection.execute(select(targets).where(targets.c.id == target))).one_or_none()
+        row = next(iter(await self._rows(select(targets).where(targets.c.id == target))), None)
         if row is None or row.owner is None or row.lease_until < time.time() or _is_dead(row.owner):
             return None
         return str(row.owner)
 
     async def start_run(self, run_id: str, target: int) -> int:
         """Record that a run begins; return its number."""
-        async with self.engine.begin() as connection:
-            await connection.execute(
-                update(runs).where(runs.c.target_id == target, runs.c.outcome == "running").values(outcome="died")
-            )
-            result = await connection.execute(
-                insert(runs).values(run_id=run_id, target_id=target, started_at=time.time(), outcome="running")
-            )
-        return int(result.inserted_primary_key[0]) if result.inserted_primary_key else 0
+        died = update(runs).where(runs.c.target_id == target, runs.c.outcome == "running").values(outcome="died")
+        begins = insert(runs).values(run_id=run_id, target_id=target, started_at=time.time(), outcome="running")
+
+        def work(connection: Connection) -> int:
+            connection.execute(died)
+            result = connection.execute(begins)
+            return int(result.inserted_primary_key[0]) if result.inserted_primary_key else 0
+
+        return await self.database.do(work)
 
     async def end_run(self, run: int, outcome: str, receipt: str | None) -> None:
         """Record how a run ended."""
-        async with self.engine.begin() as connection:
-            await connection.execute(
-                update(runs).where(runs.c.id == run).values(ended_at=time.time(), outcome=outcome, receipt=receipt)
-            )
+        ended = {"ended_at": time.time(), "outcome": outcome, "receipt": receipt}
+        await self._execute(update(runs).where(runs.c.id == run).values(**ended))
 
     async def watermark(self, target: int, scope: str) -> str | None:
         """Up to which ``touched_at`` everything within a scope has been accounted for; None if nothing has."""
-        async with self.engine.connect() as connection:
-            found = await connection.scalar(
-                select(watermarks.c.touched_at).where(watermarks.c.target_id == target, watermarks.c.scope == scope)
-            )
-        return None if found is None else str(found)
+        query = select(watermarks.c.touched_at).where(watermarks.c.target_id == target, watermarks.c.scope == scope)
+        return next((str(row[0]) for row in await self._rows(query)), None)
 
     async def set_watermark(self, target: int, scope: str, touched_at: str) -> None:
         """Record up to which ``touched_at`` everything within a scope has been accounted for."""
         here = (watermarks.c.target_id == target) & (watermarks.c.scope == scope)
-        async with self.engine.begin() as connection:
-            if not (await connection.execute(update(watermarks).where(here).values(touched_at=touched_at))).rowcount:
-                await connection.execute(
-                    insert(watermarks).values(target_id=target, scope=scope, touched_at=touched_at)
-                )
+        if not await self._execute(update(watermarks).where(here).values(touched_at=touched_at)):
+            await self._execute(insert(watermarks).values(target_id=target, scope=scope, touched_at=touched_at))
+
+    async def sweep(self, target: int, scope: str) -> str | None:
+        """How far a reading of this scope had come that was broken off; None where there was none."""
+        query = select(sweeps.c.plan).where(sweeps.c.target_id == target, sweeps.c.scope == scope)
+        return next((str(row[0]) for row in await self._rows(query)), None)
+
+    def keep_sweep(self, connection: Connection, target: int, scope: str, plan: str) -> None:
+        """Record how far a reading has come; part of the transaction of its caller, in the thread of the database."""
+        here = sweeps.c.target_id == target
+        if not connection.execute(update(sweeps).where(here).values(scope=scope, plan=plan)).rowcount:
+            connection.execute(insert(sweeps).values(target_id=target, scope=scope, plan=plan))
+
+    async def end_sweep(self, target: int) -> None:
+        """Record that a reading has come to its end."""
+        await self._execute(delete(sweeps).where(sweeps.c.target_id == target))
 
     async def runs(self, limit: int = 10) -> list[RunRecord]:
         """The newest runs first."""
@@ -272,38 +256,24 @@ class Journal:
         ]
 
     async def _rows(self, query: Select[*tuple[Any, ...]]) -> Sequence[Any]:
-        async with self.engine.connect() as connection:
-            return (await connection.execute(query)).all()
+        return await self.database.do(lambda connection: connection.execute(query).all())
+
+    async def _execute(self, statement: UpdateBase) -> int:
+        """Execute one statement and return how many rows it has changed."""
+        return await self.database.do(lambda connection: connection.execute(statement).rowcount)
 
 
-def _engine(place: Path | str) -> AsyncEngine:
-    if isinstance(place, str) and "://" in place:
-        return create_async_engine(place)
-    folder = Path(place)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "journal.sqlite"
-    path.touch(mode=0o600)
-    engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=60000", "cache_size=-4096"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    return engine
+def _of(target: int, owner: str | None) -> Update:
+    """An update of a target as long as it has this owner."""
+    return update(targets).where(targets.c.id == target, targets.c.owner.is_not_distinct_from(owner))
 
 
-def _migrate(connection: Connection) -> None:
-    """Upgrade the tables; Alembic is loaded only when there is something to do."""
-    if inspect(connection).has_table("alembic_version"):
-        version = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        if version == schema.HEAD:
-            return
-    from tqmisp.journal import migrations  # noqa: PLC0415  costs memory and time that most runs need not spend
-
-    migrations.upgrade(connection)
+def _whose(owner: str | None) -> str:
+    if owner is None:
+        return ""
+    host, pid, since = owner.rsplit(":", 2)
+    started = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(int(since)))
+    return f": process {pid} on {host}, since {started} UTC"
 
 
 def _is_dead(owner: str) -> bool:
@@ -320,7 +290,3 @@ def _is_dead(owner: str) -> bool:
     except PermissionError:
         return False
     return False
-
-
-def _words(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error).splitlines()[0]

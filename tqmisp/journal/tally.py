@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from tqmisp.journal.leaving import ABSENT, REPLACED
+from tqmisp.model import Change, Leaver, Planned
 
 
 @dataclass(slots=True)
@@ -16,6 +20,12 @@ class Tally:
     unchanged: int = 0
     merged: int = 0
     retired: int = 0
+    absent: int = 0
+    """Of those retired, those that ThreatQ did not give on this run; they count as read."""
+    replaced: int = 0
+    """Attributes withdrawn since their indicators have become others."""
+    kept: Counter[str] = field(default_factory=Counter)
+    """What was left as people have made it, by field."""
     rejected: Counter[str] = field(default_factory=Counter)
     quarantined: Counter[str] = field(default_factory=Counter)
     filtered: Counter[str] = field(default_factory=Counter)
@@ -25,3 +35,29 @@ class Tally:
         """Count an indicator that goes no further."""
         refused = {"rejected": self.rejected, "quarantined": self.quarantined, "filtered": self.filtered}
         refused[kind][code] += 1
+
+    def confirm(self, stored: Sequence[Planned], unchanged: Sequence[Planned], elsewhere: Sequence[Planned]) -> None:
+        """Count what has reached MISP, and what was found there as it should be."""
+        for item in (*stored, *elsewhere):
+            if item.change in {Change.CREATE, Change.RETRY}:
+                self.created += 1
+            elif item.change in {Change.UPDATE, Change.REVIVE}:
+                self.updated += 1
+            elif item.change == Change.ADOPT:
+                self.unchanged += 1
+        self.unchanged += sum(item.change in {Change.UPDATE, Change.REVIVE, Change.ADOPT} for item in unchanged)
+
+    def withdraw(self, leaver: Leaver, *, this_run: bool) -> None:
+        """Count an attribute that was withdrawn; its indicator may have been counted as refused when it was read."""
+        if leaver.code == REPLACED:
+            self.replaced += 1
+            return
+        self.retired += 1
+        if this_run and leaver.code != ABSENT:
+            refused = {"rejected": self.rejected, "filtered": self.filtered}[leaver.kind]
+            refused[leaver.code] -= 1
+            if not refused[leaver.code]:
+                del refused[leaver.code]
+        else:
+            self.absent += 1
+            self.read += 1

@@ -23,5 +23,7 @@ class Attribute(NamedTuple):
     """Changes when the payload changes; 8 bytes."""
     fold: int
     """Equal for values that MISP's case- and accent-blind uniqueness takes for one; 64 bits, signed."""
+    marks: bytes
+    """Tells later which of its fields people have changed, see :mod:`tqmisp.misp.marks`."""
     rescued: tuple[str, ...] = ()
     """Names of the rules that have mended the value."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import NamedTuple
 
 from tqmisp.misp.explain import Step
@@ -114,7 +113,6 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(filter(None, map(plain, names))))
 
 
-@lru_cache(maxsize=4096)
 def seen(start: str | None, end: str | None) -> tuple[str | None, str | None]:
     """first_seen and last_seen as MISP wants them: ISO 8601 with zone (recordings 147, 148, 186).
 

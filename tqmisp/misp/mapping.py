@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from operator import attrgetter
 from typing import NamedTuple
 
 import orjson
 
-from tqmisp.misp import identity
+from tqmisp.misp import identity, marks
 from tqmisp.misp.attribute import Attribute
 from tqmisp.misp.context import ContextMaker, seen
 from tqmisp.misp.explain import Explanation, Step
@@ -34,8 +35,10 @@ class _Shared(NamedTuple):
     """The TLP that keeps these indicators from MISP; mostly empty."""
     tags: tuple[str, ...]
     tags_json: bytes
+    tags_mark: bytes
     comment: str
     comment_json: bytes
+    comment_mark: bytes
 
 
 class IndicatorMapper:
@@ -70,7 +73,7 @@ class IndicatorMapper:
         self._screens = screens(policy)
         self._key = attrgetter(*self._context.fields)
         self._kept: dict[object, _Shared] = {}
-        self._heads: dict[tuple[MispType, bool], bytes] = {}
+        self._heads: dict[tuple[MispType, bool], tuple[bytes, bytes]] = {}
         strictest = STRICTNESS.index(policy.max_tlp) if policy.max_tlp else 0
         self._too_strict = frozenset(STRICTNESS[:strictest])
         self._own_comment = bool(policy.attribute_comments or policy.link)
@@ -119,29 +122,34 @@ class IndicatorMapper:
             shared = self._share(key, indicator, trace)
         if shared.too_strict:
             raise Filtered("tlp_too_strict", f"It is {shared.too_strict}.")
-        to_ids, tags_json = filed.to_ids and self._detects(indicator, trace), shared.tags_json
+        to_ids = filed.to_ids and self._detects(indicator, trace)
+        tags_json, tags_mark = shared.tags_json, shared.tags_mark
         if self._screens:
             found = self._found(filed.type, value, trace)
             rules = (*rules, *(f"screen_{code}" for code in found))
             to_ids = to_ids and "to_ids" not in found.values()
             if "tag" in found.values():
-                tags_json = _tags_json(dict.fromkeys((*shared.tags, self._policy.screen_tag)))
+                names = tuple(dict.fromkeys((*shared.tags, self._policy.screen_tag)))
+                tags_json, tags_mark = _tags_json(names), marks.tags_mark(names)
         if indicator.type not in self._filings:
             rules = (*rules, "custom_type")
         if indicator.description or self._own_comment:
             comment_json = orjson.dumps(self._context.comment(indicator, shared.comment))
+            comment_mark = marks.comment_mark(comment_json)
         else:
-            comment_json = shared.comment_json
+            comment_json, comment_mark = shared.comment_json, shared.comment_mark
         raw = identity.attribute_uuid(self._space, filed.type, value)
+        head_json, head_mark = self._head(filed, to_ids=to_ids)
+        dates_json, dates_mark = self._dates(indicator, trace)
         payload = b"".join(
             (
                 b'{"uuid":"',
                 identity.as_text(raw).encode(),
-                self._head(filed, to_ids=to_ids),
+                head_json,
                 orjson.dumps(value),
                 b',"comment":',
                 comment_json,
-                self._dates_json(indicator, trace),
+                dates_json,
                 tags_json,
                 b"}",
             )
@@ -158,6 +166,7 @@ class IndicatorMapper:
             payload,
             blake2b(payload, digest_size=8).digest(),
             identity.fold(filed.type, filed.category, value),
+            marks.packed(head_mark, comment_mark, dates_mark, tags_mark),
             rules,
         )
 
@@ -165,7 +174,15 @@ class IndicatorMapper:
         tlp, tags, comment = self._context.shared(indicator, trace)
         too_strict = tlp if tlp in self._too_strict else None
         comment_json = orjson.dumps(self._context.comment(indicator._replace(description=""), comment))
-        shared = _Shared(too_strict or "", tags, _tags_json(tags), comment, comment_json)
+        shared = _Shared(
+            too_strict or "",
+            tags,
+            _tags_json(tags),
+            marks.tags_mark(tags),
+            comment,
+            comment_json,
+            marks.comment_mark(comment_json),
+        )
         if trace is None:
             if len(self._kept) >= CACHED_CONTEXTS:
                 self._kept.clear()
@@ -201,28 +218,36 @@ class IndicatorMapper:
                 trace.append(Step(code, value, self._policy.screen_tag if action == "tag" else "to_ids off"))
         return found
 
-    def _head(self, filed: MispType, *, to_ids: bool) -> bytes:
-        """The part of the payload that all values filed the same way share."""
+    def _head(self, filed: MispType, *, to_ids: bool) -> tuple[bytes, bytes]:
+        """The parts of payload and marks that all values filed the same way share."""
         head = self._heads.get((filed, to_ids))
         if head is None:
             fields = {"type": filed.type, "category": filed.category, "to_ids": to_ids}
-            head = b'",' + orjson.dumps(fields)[1:-1] + b',"value":'
-            self._heads[filed, to_ids] = head
+            text = b'",' + orjson.dumps(fields)[1:-1] + b',"value":'
+            head = self._heads[filed, to_ids] = text, marks.head_mark(filed.category, to_ids=to_ids)
         return head
 
-    def _dates_json(self, indicator: Indicator, trace: list[Step] | None) -> bytes:
-        if not self._policy.dates:
-            return b""
-        start = indicator.published_at or indicator.created_at
-        first, last = seen(start, indicator.expires_at)
-        if trace is not None:
+    def _dates(self, indicator: Indicator, trace: list[Step] | None) -> tuple[bytes, bytes]:
+        start, end = indicator.published_at or indicator.created_at, indicator.expires_at
+        if trace is not None and self._policy.dates:
+            first, last = seen(start, end)
             trace += [Step("first_seen", start or "", first)] if first else []
-            trace += [Step("last_seen", indicator.expires_at or "", last)] if last else []
-        text = f',"first_seen":"{first}"' if first else ""
-        return (f'{text},"last_seen":"{last}"' if last else text).encode()
+            trace += [Step("last_seen", end or "", last)] if last else []
+        return _dates(start, end) if self._policy.dates else _NO_DATES
 
 
-def _tags_json(names: Sequence[str] | dict[str, None]) -> bytes:
+_NO_DATES = b"", marks.dates_mark(None, None)
+
+
+@lru_cache(maxsize=4096)
+def _dates(start: str | None, end: str | None) -> tuple[bytes, bytes]:
+    """The part of the payload that holds the dates, and its marks."""
+    first, last = seen(start, end)
+    text = f',"first_seen":"{first}"' if first else ""
+    return (f'{text},"last_seen":"{last}"' if last else text).encode(), marks.dates_mark(first, last)
+
+
+def _tags_json(names: Sequence[str]) -> bytes:
     return b',"Tag":' + orjson.dumps([{"name": name} for name in names]) if names else b""
 
 

@@ -33,6 +33,8 @@ class MispOptions:
     """Writing requests under way at once, over all slices."""
     chunk_size: int = 1000
     """Attributes a request."""
+    settle_seconds: float = 10.0
+    """After a run that died, so long it is waited for requests of it that MISP may still be at work on."""
     attempts: int = 6
     """How often one request is tried before the run ends."""
     backoff: float = 0.5

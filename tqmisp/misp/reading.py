@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, NamedTuple
 
 from tqmisp.errors import MispRefused
+from tqmisp.misp import marks
 from tqmisp.misp.client import Answer, MispClient
 from tqmisp.misp.identity import as_text
+from tqmisp.misp.marks import Marks
 from tqmisp.pipeline.retry import RetryPolicy
 
 UUIDS_A_SEARCH = 2_000
@@ -15,6 +17,10 @@ UUIDS_A_SEARCH = 2_000
 
 2,500 are 2 MB of JSON, and ten times that when it is decoded.
 """
+
+
+ROWS_A_PAGE = 5_000
+"""Measured on MISP 2.5.1: 0.15 s and 2.7 MB."""
 
 
 class Held(NamedTuple):
@@ -27,6 +33,36 @@ class Held(NamedTuple):
     event_info: str
 
 
+class Whole(NamedTuple):
+    """An attribute as MISP holds it, with everything that we write."""
+
+    uuid: bytes
+    timestamp: int
+    deleted: bool
+    event_uuid: str
+    event_info: str
+    type: str
+    value: str
+    to_ids: bool
+    category: str
+    comment: str
+    first_seen: str | None
+    last_seen: str | None
+    tags: tuple[str, ...]
+
+    def marks(self) -> Marks:
+        """What to compare with what we have sent."""
+        return marks.of(
+            to_ids=self.to_ids,
+            deleted=self.deleted,
+            category=self.category,
+            comment=self.comment,
+            first_seen=self.first_seen,
+            last_seen=self.last_seen,
+            tags=self.tags,
+        )
+
+
 class EventState(NamedTuple):
     """An event as MISP holds it."""
 
@@ -35,7 +71,9 @@ class EventState(NamedTuple):
     info: str
     date: str
     attributes: int
-    """Attributes that are not deleted."""
+    """Attributes that are not deleted, as MISP counts along; wrong after some kinds of editing."""
+    timestamp: int
+    """Of the last change."""
     published: bool
     org_id: str
     orgc_id: str
@@ -52,20 +90,55 @@ class MispReader:
         """The attributes with these UUIDs, wherever they are, softly deleted ones too."""
         held: dict[bytes, Held] = {}
         for start in range(0, len(uuids), UUIDS_A_SEARCH):
-            part = [as_text(uuid) for uuid in uuids[start : start + UUIDS_A_SEARCH]]
-            query = {"returnFormat": "json", "uuid": part, "deleted": [0, 1], "limit": len(part), "page": 1}
-            answer = await self._search("/attributes/restSearch", query)
             events: dict[str, tuple[str, str]] = {}  # one copy of UUID and title for all rows of an event
-            try:
-                for row in answer.data["response"]["Attribute"]:
+            part = uuids[start : start + UUIDS_A_SEARCH]
+            for row in await self._rows({"uuid": [as_text(uuid) for uuid in part], "limit": len(part), "page": 1}):
+                try:
                     event = row["Event"]
                     named = events.setdefault(event["uuid"], (event["uuid"], event["info"]))
                     held[bytes.fromhex(row["uuid"].replace("-", ""))] = Held(
                         int(row["timestamp"]), bool(row["deleted"]), *named
                     )
-            except (TypeError, KeyError, ValueError) as error:
-                raise _strange("/attributes/restSearch", error) from error
+                except (TypeError, KeyError, ValueError) as error:
+                    raise _strange("/attributes/restSearch", error) from error
         return held
+
+    async def whole(self, uuids: Sequence[bytes]) -> dict[bytes, Whole]:
+        """The same with all that we write of an attribute."""
+        held: dict[bytes, Whole] = {}
+        for start in range(0, len(uuids), UUIDS_A_SEARCH):
+            part = uuids[start : start + UUIDS_A_SEARCH]
+            rows = await self._rows({"uuid": [as_text(uuid) for uuid in part], "limit": len(part), "page": 1})
+            held.update((each.uuid, each) for each in map(_whole, rows))
+        return held
+
+    async def of_event(self, uuid: str, *, since: int = 0) -> AsyncGenerator[list[Whole], None]:
+        """Yield the attributes of an event, softly deleted ones too, in pages.
+
+        Args:
+            uuid: of the event.
+            since: only those that were changed at or after this moment, in seconds since 1970.
+        """
+        query = {"eventid": uuid, "limit": ROWS_A_PAGE} | ({"attribute_timestamp": str(since)} if since else {})
+        page = 1
+        while rows := await self._rows(query | {"page": page}):
+            # a MISP that does not know the event searches over all of them
+            found = [each for each in map(_whole, rows) if each.event_uuid == uuid and each.timestamp >= since]
+            if not found and not since:
+                return
+            yield found
+            if len(rows) < ROWS_A_PAGE:
+                return
+            page += 1
+
+    async def count(self, uuid: str) -> int:
+        """How many attributes of an event are not deleted, counted one by one."""
+        query = {"returnFormat": "count", "eventid": uuid, "deleted": [0]}
+        answer = await self._search("/attributes/restSearch", query)
+        try:
+            return int(answer.data)
+        except (TypeError, ValueError) as error:
+            raise _strange("/attributes/restSearch", error) from error
 
     async def events(self, uuids: Sequence[str]) -> dict[str, EventState]:
         """Those of these events that our key can see, by UUID."""
@@ -82,6 +155,7 @@ class MispReader:
                         event["info"],
                         event["date"],
                         int(event["attribute_count"]),
+                        int(event["timestamp"]),
                         bool(event["published"]),
                         event["org_id"],
                         event["orgc_id"],
@@ -98,8 +172,37 @@ class MispReader:
         except (TypeError, KeyError) as error:
             raise _strange("/servers/getVersion", error) from error
 
+    async def _rows(self, query: dict[str, Any]) -> list[Any]:
+        answer = await self._search("/attributes/restSearch", {"returnFormat": "json", "deleted": [0, 1]} | query)
+        try:
+            rows = answer.data["response"]["Attribute"]
+        except (TypeError, KeyError) as error:
+            raise _strange("/attributes/restSearch", error) from error
+        return rows if isinstance(rows, list) else []
+
     async def _search(self, path: str, query: dict[str, Any]) -> Answer:
         return await self._retry.call(lambda: self.client.search(path, query))
+
+
+def _whole(row: Any) -> Whole:  # noqa: ANN401  whatever JSON holds
+    try:
+        return Whole(
+            bytes.fromhex(row["uuid"].replace("-", "")),
+            int(row["timestamp"]),
+            bool(row["deleted"]),
+            row["Event"]["uuid"],
+            row["Event"]["info"],
+            row["type"],
+            row["value"],
+            bool(row["to_ids"]),
+            row["category"],
+            row["comment"] or "",
+            row["first_seen"],
+            row["last_seen"],
+            tuple([each["name"] for each in row.get("Tag") or ()]),
+        )
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        raise _strange("/attributes/restSearch", error) from error
 
 
 def _strange(path: str, error: Exception) -> MispRefused:

@@ -10,10 +10,11 @@ import structlog
 from tqmisp.errors import EventBlocked, MispFault, MispRefused, MispTooLarge, MispUnclear
 from tqmisp.misp import event as bodies
 from tqmisp.misp.client import MispClient
+from tqmisp.misp.merge import merge
 from tqmisp.misp.options import EventOptions, MispOptions
 from tqmisp.misp.reading import Held, MispReader
-from tqmisp.misp.verdicts import Verdicts, refusal
-from tqmisp.model import EventRef, Planned
+from tqmisp.misp.verdicts import DELETED, Verdicts, refusal
+from tqmisp.model import Change, EventRef, Planned
 from tqmisp.pipeline.groups import first_error
 from tqmisp.pipeline.progress import Progress
 from tqmisp.pipeline.protocols import Outcome, Slice
@@ -21,8 +22,13 @@ from tqmisp.pipeline.retry import RetryPolicy
 
 log = structlog.get_logger(__name__)
 
+BLOCKED = "The event was deleted in MISP; what was bound for it stays out."
 FAULTS = 2
 """How often a chunk may make the server throw before it is cut in half."""
+
+
+def _nothing(_ref: EventRef) -> None:
+    """No event takes the place of another."""
 
 
 class MispSink:
@@ -38,6 +44,8 @@ class MispSink:
         retry: when to repeat a request.
         progress: counters to raise.
         on_event: told the reference and the number of each event that is made.
+        instead: asked for another event where people have deleted one before it could be filled.
+        adopts: look for attributes before they are made; for a journal that is new, beside a MISP that may not be.
     """
 
     def __init__(
@@ -49,6 +57,8 @@ class MispSink:
         retry: RetryPolicy,
         progress: Progress | None = None,
         on_event: Callable[[EventRef, int], None] | None = None,
+        instead: Callable[[EventRef], EventRef | None] = _nothing,
+        adopts: bool = False,
     ) -> None:
         self.reader = MispReader(client, retry)
         self._client = client
@@ -57,6 +67,8 @@ class MispSink:
         self._retry = retry
         self._progress = progress or Progress()
         self._on_event = on_event
+        self._instead = instead
+        self._adopts = adopts
         self._flight = anyio.CapacityLimiter(options.requests_in_flight)
         self._locks: dict[str, anyio.Lock] = {}
         self._there: set[str] = set()
@@ -70,23 +82,107 @@ class MispSink:
             MispRefused: it will not take anything from us.
         """
         ref = part.destination
+        outcome: Outcome[EventRef, Planned] = Outcome()
+        new = [item for item in part.items if not item.base and item.change is not Change.RETIRE]
+        if self._adopts:
+            new = await self._adopt(ref, new, outcome)
+        if new:
+            await self._bring_new(ref, new, outcome)
+        known = [item for item in part.items if item.base or item.change is Change.RETIRE]
+        if known:
+            await self._bring(ref, await self._compare(ref, known, outcome), outcome)
+        return outcome
+
+    async def _bring_new(self, ref: EventRef, items: Sequence[Planned], outcome: Outcome[EventRef, Planned]) -> None:
         try:
-            async with self._locks.setdefault(ref.uuid, anyio.Lock()):
-                await self._make_event(ref)
+            here = await self._make_event(ref)
         except EventBlocked:
             log.warning("event was deleted in MISP and is left alone", uuid=ref.uuid)
-            blocked = "The event was deleted in MISP; what was bound for it stays out."
-            return Outcome(refused=[(item, refusal(item, "filtered", "event_blocked", blocked)) for item in part.items])
-        poison = await self._send_all(ref, part.items)
-        return await self._look(ref, part.items, poison)
+            outcome.refused += [(item, refusal(item, "filtered", "event_blocked", BLOCKED)) for item in items]
+            return
+        if here == ref:
+            await self._bring(ref, items, outcome)
+            return
+        moved: Outcome[EventRef, Planned] = Outcome()
+        await self._bring(here, items, moved)
+        outcome.refused += moved.refused
+        outcome.elsewhere += [*moved.elsewhere, *((item, here) for item in moved.stored)]
+
+    async def _adopt(
+        self, ref: EventRef, items: Sequence[Planned], outcome: Outcome[EventRef, Planned]
+    ) -> list[Planned]:
+        """Take over what MISP has of ours, as it is, where the journal is new; return what it has not."""
+        held = await self.reader.whole([item.uuid for item in items])
+        left = []
+        for item in items:
+            here = held.get(item.uuid)
+            if here is None:
+                left.append(item)
+            elif here.deleted:
+                outcome.refused.append((item, refusal(item, "filtered", "deleted_in_misp", DELETED)))
+            else:
+                outcome.kept["adopted"] += here.marks().packed() != item.marks
+                found = item._replace(change=Change.ADOPT, timestamp=here.timestamp)
+                if here.event_uuid == ref.uuid:
+                    outcome.unchanged.append(found)
+                else:
+                    outcome.elsewhere.append((found, EventRef(0, here.event_uuid, here.event_info, "")))
+        return left
+
+    async def _bring(self, ref: EventRef, items: Sequence[Planned], outcome: Outcome[EventRef, Planned]) -> None:
+        if items:
+            poison = await self._send_all(ref, items)
+            await self._look(ref, items, poison, outcome)
+
+    async def _compare(
+        self, ref: EventRef, items: Sequence[Planned], outcome: Outcome[EventRef, Planned]
+    ) -> list[Planned]:
+        """Leave what people have changed out of updates; return those of which something is left."""
+        held = await self.reader.whole([item.uuid for item in items])
+        left = []
+        for item in items:
+            here = held.get(item.uuid)
+            merged = merge(item, here) if here is not None else None
+            if here is None or merged is None:
+                outcome.refused.append((item, refusal(item, "filtered", "deleted_in_misp", DELETED)))
+                continue
+            outcome.kept.update(merged.kept)
+            if not merged.changes:
+                outcome.unchanged.append(merged.item)
+            elif here.event_uuid == ref.uuid:
+                left.append(merged.item)
+            else:
+                home = EventRef(0, here.event_uuid, here.event_info, "")
+                await self._verdicts.bring_up_to_date(merged.item, home, outcome)
+        return left
 
     async def look(self, ref: EventRef, uuids: Sequence[bytes]) -> dict[bytes, int]:
         """The timestamps of those attributes of an event that MISP holds, by UUID."""
         found = await self.reader.attributes(uuids)
         return {uuid: held.timestamp for uuid, held in found.items() if held.event_uuid == ref.uuid}
 
-    async def _make_event(self, ref: EventRef) -> None:
-        """See to it that an event is there. That it is there already is success, if it is ours to see."""
+    async def _make_event(self, ref: EventRef) -> EventRef:
+        """See to it that an event is there; return the one that takes its place where people have deleted it.
+
+        That it is there already is success, if it is ours to see.
+
+        Raises:
+            EventBlocked: it was deleted, and nothing takes its place.
+        """
+        while True:
+            async with self._locks.setdefault(ref.uuid, anyio.Lock()):
+                try:
+                    await self._see_to(ref)
+                except EventBlocked:
+                    other = self._instead(ref)
+                    if other is None:
+                        raise
+                    log.warning("event was deleted in MISP; another takes its place", uuid=ref.uuid, instead=other.uuid)
+                    ref = other
+                else:
+                    return ref
+
+    async def _see_to(self, ref: EventRef) -> None:
         if ref.uuid in self._there:
             return
         if ref.uuid not in await self.reader.events([ref.uuid]):
@@ -153,10 +249,9 @@ class MispSink:
         return [item for item in chunk if not _arrived(ref, item, held.get(item.uuid))]
 
     async def _look(
-        self, ref: EventRef, items: Sequence[Planned], poison: dict[bytes, str]
-    ) -> Outcome[EventRef, Planned]:
+        self, ref: EventRef, items: Sequence[Planned], poison: dict[bytes, str], outcome: Outcome[EventRef, Planned]
+    ) -> None:
         """Compare what was sent with what is stored, and ask for the reasons of the difference."""
-        outcome: Outcome[EventRef, Planned] = Outcome()
         held = await self.reader.attributes([item.uuid for item in items])
         absent = []
         for item in items:
@@ -168,7 +263,6 @@ class MispSink:
                 absent.append(item)
         if absent:
             await self._verdicts.ask(ref, absent, outcome)
-        return outcome
 
 
 class _Poison(Exception):

@@ -54,14 +54,23 @@ class Verdicts:
             outcome.refused.append((item, refusal(item, "filtered", "deleted_in_misp", DELETED)))
             return
         if held.timestamp < item.timestamp:
-            said = await self._edit(item)
-            if said is not None:
-                outcome.refused.append((item, refusal(item, "quarantined", "refused_by_misp", said)))
-                return
-        if held.event_uuid == ref.uuid:
+            await self.bring_up_to_date(item, EventRef(0, held.event_uuid, held.event_info, ""), outcome, ref)
+        elif held.event_uuid == ref.uuid:
             outcome.stored.append(item)
         else:
             outcome.elsewhere.append((item, EventRef(0, held.event_uuid, held.event_info, "")))
+
+    async def bring_up_to_date(
+        self, item: Planned, home: EventRef, outcome: Outcome[EventRef, Planned], ref: EventRef | None = None
+    ) -> None:
+        """Update one attribute in the event where it lives, whichever was meant for it."""
+        said = await self._edit(item)
+        if said is not None:
+            outcome.refused.append((item, refusal(item, "quarantined", "refused_by_misp", said)))
+        elif ref is not None and home.uuid == ref.uuid:
+            outcome.stored.append(item)
+        else:
+            outcome.elsewhere.append((item, home))
 
     async def _edit(self, item: Planned) -> str | None:
         """Update one attribute where it lives; return the server's words when it refuses."""

@@ -34,6 +34,13 @@ class TargetReceipt:
     merged: int = 0
     """Became the same attribute as another indicator."""
     retired: int = 0
+    """Withdrawn from MISP, since they have left the selection."""
+    absent: int = 0
+    """Of those retired, those that ThreatQ did not give on this run; they count as read."""
+    replaced: int = 0
+    """Attributes that were withdrawn since their indicators have become others."""
+    kept: dict[str, int] = field(default_factory=dict)
+    """What was left as people have made it in MISP, by field."""
     rejected: dict[str, int] = field(default_factory=dict)
     quarantined: dict[str, int] = field(default_factory=dict)
     filtered: dict[str, int] = field(default_factory=dict)
@@ -42,6 +49,8 @@ class TargetReceipt:
     balanced: bool = False
     imbalance: list[str] = field(default_factory=list)
     """What is off, a sentence each."""
+    held_back: str | None = None
+    """Why nothing was withdrawn although something has left, where that needs somebody's leave."""
     events: list[EventLine] = field(default_factory=list)
     requests: int = 0
     write_requests: int = 0

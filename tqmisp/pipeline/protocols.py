@@ -6,6 +6,7 @@ the journal has planned for a destination ``D``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -36,6 +37,8 @@ class Refusal(NamedTuple):
     """The type of the item at its source."""
     value: str = ""
     """The value as it was read: hostile, to be escaped wherever it is shown."""
+    status: str = ""
+    """The state of the item at its source, where that is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Page(Generic[T_co]):
     """Bytes of the answer; the queue is bounded by them."""
     refusals: Sequence[Refusal] = ()
     """Rows of the answer that could not become items. The rows read are ``len(items) + len(refusals)``."""
+    position: tuple[int, str] | None = None
+    """The number of its shard, and the place behind it from which that shard can be read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,10 @@ class Outcome(Generic[D, V]):
     refused: list[tuple[V, Refusal]] = field(default_factory=list)
     elsewhere: list[tuple[V, D]] = field(default_factory=list)
     """Stored, but at another destination, where an earlier delivery had brought them."""
+    unchanged: list[V] = field(default_factory=list)
+    """As they should be without having been sent, or as people want them."""
+    kept: Counter[str] = field(default_factory=Counter)
+    """What was left as people have made it, by field."""
 
 
 class Shard(Protocol[T_co]):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
+
+import orjson
 
 from tqmisp.errors import ThreatQRefused, ThreatQUnavailable
 
@@ -11,6 +13,18 @@ LEAST_LIMIT = 100
 
 MOST_TEARS = 12
 """So often the pager goes back to look for a row before it gives up on overlapping pages."""
+
+
+class _Position(NamedTuple):
+    """Where a pager stands."""
+
+    mark: str | None
+    offset: int
+    last: int | None
+    highest: int
+    rows: int
+    sorted: bool
+    done: bool
 
 
 class Pager:
@@ -24,6 +38,7 @@ class Pager:
     Args:
         limit: rows a page.
         cursor: whether to ask for a cursor.
+        position: where another pager over the same query has stood.
 
     Attributes:
         limit: rows a page; :meth:`concede` lowers it.
@@ -32,7 +47,7 @@ class Pager:
         done: there is nothing more to ask for.
     """
 
-    def __init__(self, limit: int, *, cursor: bool = True) -> None:
+    def __init__(self, limit: int, *, cursor: bool = True, position: str = "") -> None:
         self.limit = limit
         self.rows = 0
         self.announced: int | None = None
@@ -49,6 +64,18 @@ class Pager:
         self._landmark, self._steps, self._stride = "*", 0, 1
         self._page: tuple[object, ...] = ()
         self._repeated = 0
+        if position:
+            stood = _Position(*orjson.loads(position))
+            self._mark, self._offset, self._last, self._highest, self.rows, self._sorted, _ = stood
+            self._landmark = self._mark or "*"
+            self.done = stood.done
+
+    @property
+    def position(self) -> str:
+        """Where the next request begins, as a text that another pager over the same query understands."""
+        return orjson.dumps(
+            [self._mark, self._offset, self._last, self._highest, self.rows, self._sorted, self.done]
+        ).decode()
 
     @property
     def by_cursor(self) -> bool:

@@ -105,6 +105,16 @@ def in_names_of(selection: Selection, types: Collection[str], statuses: Collecti
     return replace(selection, types=wanted, statuses=_known("statuses", selection.statuses, statuses))
 
 
+def widened(selection: Selection) -> Selection:
+    """What to ask for where also those are wanted that are not selected any more; rows tell the difference.
+
+    A data collection cannot be told from a row, so that it stays.
+    """
+    if selection.collection is not None:
+        return selection
+    return replace(selection, statuses=(), score_threshold=0.0, types=(), exclude_types=())
+
+
 def _known(key: str, names: Sequence[str], all_names: Collection[str]) -> tuple[str, ...]:
     if not all_names:
         return tuple(names)
@@ -149,7 +159,8 @@ class RowFilter:
             if code is None:
                 kept.append(indicator)
             else:
-                refused.append(Refusal(indicator.id, "filtered", code, _REASONS[code], indicator.type))
+                status = indicator.status if code == "status_not_selected" else ""
+                refused.append(Refusal(indicator.id, "filtered", code, _REASONS[code], indicator.type, status=status))
         return kept, refused
 
     def _objection(self, indicator: Indicator) -> str | None:

@@ -34,11 +34,12 @@ class Search:
         filters: whether the server selects; otherwise it gives everything.
     """
 
-    def __init__(self, client: ThreatQClient, selection: Selection) -> None:
+    def __init__(self, client: ThreatQClient, selection: Selection, *, wide: bool = False) -> None:
         self.lookups = Lookups()
         self.filters = True
         self._client = client
         self._selection = selection
+        self._wide = wide
         self._saved: dict[str, Any] | None = None
         self._fields: Sequence[str] | None = query.FIELDS
 
@@ -54,6 +55,8 @@ class Search:
         self._selection = query.in_names_of(
             self._selection, frozenset((types or {}).values()), frozenset((statuses or {}).values())
         )
+        if self._wide:
+            self._selection = query.widened(self._selection)
         if self._selection.collection is not None:
             self._saved = await self._collection(self._selection.collection)
         for self._fields in query.FIELD_CHOICES:
@@ -81,6 +84,19 @@ class Search:
             return await self._client.get(LISTING, kept | {"with": LISTING_WITH})
         asked = query.body(self._selection, window=window, saved=self._saved, fields=self._fields)
         return await self._client.query(QUERY, params, asked)
+
+    async def one(self, key: int) -> dict[str, Any] | None:
+        """The row of one indicator, whatever the selection says; None where ThreatQ has none."""
+        try:
+            answer = await self._client.get(f"{LISTING}/{key}", {"with": LISTING_WITH})
+        except HttpRefused as error:
+            if error.status in {404, 410}:
+                return None
+            raise
+        row = answer.data.get("data") if isinstance(answer.data, dict) else None
+        if not isinstance(row, dict):
+            raise ThreatQRefused(f"GET {LISTING}/{key}: ThreatQ answered with something that is no indicator.")
+        return None if row.get("deleted_at") else row
 
     async def count(self, window: Window) -> int | None:
         """How many rows a window has; None where the server does not say.

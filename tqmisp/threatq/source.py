@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,13 +13,13 @@ import structlog
 
 from tqmisp.errors import ConfigError
 from tqmisp.model import Indicator
-from tqmisp.pipeline.protocols import Page
+from tqmisp.pipeline.protocols import Page, Refusal
 from tqmisp.threatq import windows
 from tqmisp.threatq.client import Answer, HttpRefused, ThreatQClient
 from tqmisp.threatq.options import Selection
 from tqmisp.threatq.paging import Pager
 from tqmisp.threatq.query import RowFilter
-from tqmisp.threatq.records import to_indicators
+from tqmisp.threatq.records import to_indicator, to_indicators
 from tqmisp.threatq.search import Search, first_row
 
 log = structlog.get_logger(__name__)
@@ -34,6 +34,8 @@ class ThreatQSource:
     Args:
         client: the server.
         selection: which indicators.
+        wide: read also what was touched within the time of the selection and is not selected (any more), and give it
+            as refusals, so that what has left the selection can be told.
         on_total: told how many rows the server counts, before the first one is read.
 
     Attributes:
@@ -47,7 +49,12 @@ class ThreatQSource:
     """
 
     def __init__(
-        self, client: ThreatQClient, selection: Selection, *, on_total: Callable[[int], None] | None = None
+        self,
+        client: ThreatQClient,
+        selection: Selection,
+        *,
+        wide: bool = False,
+        on_total: Callable[[int], None] | None = None,
     ) -> None:
         self.total: int | None = None
         self.missing = 0
@@ -55,7 +62,8 @@ class ThreatQSource:
         self._client = client
         self._selection = selection
         self._on_total = on_total
-        self._search = Search(client, selection)
+        self._wide = wide
+        self._search = Search(client, selection, wide=wide)
         since, until = _moment("since", selection.since), _moment("until", selection.until)
         before = None if since is None else since - windows.SECOND  # bounds are left out of what they bound
         self._filter = RowFilter(selection, (_text(since), _text(until)))
@@ -64,6 +72,23 @@ class ThreatQSource:
         self._cursor = True
         self._newest: str | None = None
         self._began: str | None = None
+        self._windows: list[windows.Window] | None = None
+        self._positions: Mapping[int, str] = {}
+
+    def plan(self) -> dict[str, Any]:
+        """What :meth:`resume` needs, as plain data."""
+        return {"windows": self._windows, "began": self._began, "newest": self._newest, "cursor": self._cursor}
+
+    def resume(self, plan: Mapping[str, Any], positions: Mapping[int, str]) -> None:
+        """Go on with a reading of the same selection that was broken off; call before :meth:`shards`.
+
+        Args:
+            plan: what :meth:`plan` gave.
+            positions: for the numbers of parts that were begun, the place of their last page that is done with.
+        """
+        self._windows = [(low, high) for low, high in plan["windows"] or ()] or None
+        self._began, self._newest, self._cursor = plan["began"], plan["newest"], bool(plan["cursor"])
+        self._positions = positions if self._windows else {}
 
     async def shards(self) -> Sequence[ThreatQShard]:
         """Find out what the server can do and how many rows there are, and divide them among the producers.
@@ -72,19 +97,18 @@ class ThreatQSource:
             ConfigError: the selection names a type, a status or a data collection that does not exist.
             ThreatQError: the server cannot be read.
         """
-        self._search = Search(self._client, self._selection)
+        self._search = Search(self._client, self._selection, wide=self._wide)
         self.total = await self._search.prepare(self._bounds)
-        now = time.time() + (self._client.server_clock or 0.0)
-        self._began = windows.text(datetime.fromtimestamp(now, UTC))
-        self._cursor = self._search.filters
-        if self.total is None:
-            return [ThreatQShard(self, self._bounds)]
-        await self._count_the_rest(self.total)
-        if self._on_total is not None:
-            self._on_total(self.total)
-        if self.total == 0:
-            return []
-        return [ThreatQShard(self, window) for window in await self._divide(self.total)]
+        if self._windows is None:
+            now = time.time() + (self._client.server_clock or 0.0)
+            self._began = windows.text(datetime.fromtimestamp(now, UTC))
+            self._cursor = self._search.filters
+            self._windows = [self._bounds] if self.total is None else await self._divide(self.total)
+        if self.total is not None:
+            await self._count_the_rest(self.total)
+            if self._on_total is not None:
+                self._on_total(self.total)
+        return [ThreatQShard(self, number, window) for number, window in enumerate(self._windows)]
 
     async def pages(self) -> AsyncIterator[Page[Indicator]]:
         """Yield every page, one part after the other: the simple door, without a pipeline."""
@@ -138,6 +162,8 @@ class ThreatQSource:
 
     async def _divide(self, total: int) -> list[windows.Window]:
         producers = self._client.options.producers
+        if total == 0:
+            return []
         if total <= SMALL or producers < 2 or not self._search.filters:
             return [self._bounds]
         first, last = await self._edge("touched_at"), await self._edge("-touched_at")
@@ -159,11 +185,19 @@ class ThreatQSource:
         touched = _date(first_row(answer).get("touched_at"))
         return None if touched is None else touched.replace(microsecond=0)
 
-    async def read(self, window: windows.Window) -> AsyncGenerator[Page[Indicator], None]:
+    async def read(self, number: int, window: windows.Window) -> AsyncGenerator[Page[Indicator], None]:
         """Yield the pages of one window."""
-        pager = Pager(self._limit, cursor=self._cursor)
+        position = self._positions.get(number, "")
+        pager = Pager(self._limit, cursor=self._cursor, position=position)
         while not pager.done:
-            answer = await self._page(window, pager)
+            try:
+                answer = await self._page(window, pager)
+            except HttpRefused as error:
+                if not position or pager.position != position:
+                    raise
+                log.info("ThreatQ does not know this place any more; reading from the start", error=str(error))
+                pager, position = Pager(self._limit, cursor=self._cursor), ""
+                continue
             if answer is None or not (rows := pager.take(answer.data)):
                 continue  # a smaller page is to be asked for, or the pager went back, or is done
             indicators, refusals = to_indicators(rows, self._search.lookups)
@@ -171,10 +205,21 @@ class ThreatQSource:
             if newest is not None and _date(newest) is not None:
                 self._newest = newest if self._newest is None else max(self._newest, newest)
             kept, unwanted = self._filter.apply(indicators)
-            yield Page(kept, answer.size, refusals + unwanted)
+            yield Page(kept, answer.size, refusals + unwanted, (number, pager.position))
         if pager.announced is not None and pager.rows < pager.announced:
             self.missing += pager.announced - pager.rows
             log.warning("ThreatQ gave fewer rows than it counted", counted=pager.announced, given=pager.rows)
+
+    async def one(self, key: int) -> Indicator | Refusal | None:
+        """One indicator as it is now, or why it is not selected; None where ThreatQ has none."""
+        row = await self._search.one(key)
+        if row is None:
+            return None
+        read = to_indicator(row, self._search.lookups)
+        if isinstance(read, Refusal):
+            return read
+        kept, unwanted = RowFilter(replace(self._selection, since=None, until=None)).apply([read])
+        return kept[0] if kept else unwanted[0]
 
     async def _page(self, window: windows.Window, pager: Pager) -> Answer | None:
         """One page; None where the server refused it and something smaller may be asked for."""
@@ -193,13 +238,14 @@ class ThreatQSource:
 class ThreatQShard:
     """The rows of one window."""
 
-    def __init__(self, source: ThreatQSource, window: windows.Window) -> None:
+    def __init__(self, source: ThreatQSource, number: int, window: windows.Window) -> None:
         self.window = window
+        self._number = number
         self._source = source
 
     def pages(self) -> AsyncGenerator[Page[Indicator], None]:
         """Yield the pages in the order of the ids."""
-        return self._source.read(self.window)
+        return self._source.read(self._number, self.window)
 
 
 def _moment(key: str, given: str | None) -> datetime | None:

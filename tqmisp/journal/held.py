@@ -1,0 +1,36 @@
+"""What the ledger has decided and not written yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tqmisp.journal.leaving import Why
+from tqmisp.journal.rows import Merged, Place
+from tqmisp.pipeline.protocols import Refusal
+
+ROWS = 5_000
+"""Rows that wait for one transaction."""
+PAGES = 50
+"""Pages whose rows may wait."""
+
+
+@dataclass(slots=True)
+class Held:
+    """Waits for the next transaction, with which all of it is written."""
+
+    merged: dict[Place, Merged] = field(default_factory=dict)
+    refused: list[Refusal] = field(default_factory=list)
+    seen: list[int] = field(default_factory=list)
+    """Indicators that were read."""
+    leaving: dict[Place, Why] = field(default_factory=dict)
+    """Attributes to withdraw, with the reason."""
+    back: set[Place] = field(default_factory=set)
+    """Attributes that are not to be withdrawn any more."""
+    drops: set[Place] = field(default_factory=set)
+    """Rows to delete: never delivered, and their indicators have left or changed."""
+    pages: int = 0
+
+    def is_full(self) -> bool:
+        """Whether it is time for a transaction of its own."""
+        rows = len(self.merged) + len(self.refused) + len(self.seen) + len(self.leaving) + len(self.drops)
+        return rows >= ROWS or self.pages >= PAGES

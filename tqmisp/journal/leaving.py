@@ -1,0 +1,131 @@
+"""Attributes whose indicators have left the selection, from the moment that this is known until they are withdrawn.
+
+All of it runs in the thread of the database, inside the transaction of whoever calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from sqlalchemy import Connection, and_, delete, func, insert, literal, select
+
+from tqmisp.journal.bulk import insert_rows
+from tqmisp.journal.rows import Place
+from tqmisp.journal.schema import State, leaving, ledger, seen
+from tqmisp.model import Leaver
+
+ABSENT = "absent"
+"""A complete reading of the selection has not come across the indicator."""
+REPLACED = "replaced"
+"""The indicator has become another attribute."""
+
+Why = tuple[str, str, str, str]
+"""Kind, code, label and status of the refusal that says that an indicator is not selected."""
+
+_SAME = and_(
+    ledger.c.indicator_id == leaving.c.indicator_id,
+    ledger.c.target_id == leaving.c.target_id,
+    ledger.c.uuid == leaving.c.uuid,
+)
+
+
+class Leaving:
+    """The attributes of one target that are to be withdrawn."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+
+    def note(self, connection: Connection, leavers: Mapping[Place, Why], run: int) -> None:
+        """Add attributes, each with the reason."""
+        self.forget(connection, leavers)
+        rows = [(key, self._target, uuid, *why, run) for (key, uuid), why in leavers.items()]
+        insert_rows(connection, leaving, rows)
+
+    def forget(self, connection: Connection, places: Iterable[Place]) -> None:
+        """Take attributes off the list."""
+        for key, uuid in places:
+            connection.execute(
+                delete(leaving).where(
+                    leaving.c.indicator_id == key, leaving.c.target_id == self._target, leaving.c.uuid == uuid
+                )
+            )
+
+    def among(self, connection: Connection, keys: Sequence[int]) -> set[Place]:
+        """Those on the list that belong to these indicators."""
+        query = select(leaving.c.indicator_id, leaving.c.uuid)
+        query = query.where(leaving.c.target_id == self._target, leaving.c.indicator_id.in_(keys))
+        return {(row[0], row[1]) for row in connection.execute(query)}
+
+    def tidy(self, connection: Connection) -> None:
+        """Take off the list what is not in MISP any more, or never was."""
+        live = select(ledger.c.uuid).where(_SAME, ledger.c.state == State.LIVE).exists()
+        connection.execute(delete(leaving).where(leaving.c.target_id == self._target, ~live))
+
+    def count(self, connection: Connection) -> tuple[int, int]:
+        """How many are on the list, and how many attributes MISP holds of ours in all."""
+        listed = select(func.count()).select_from(leaving).where(leaving.c.target_id == self._target)
+        listed = listed.where(leaving.c.code != REPLACED)
+        live = select(func.count()).select_from(ledger)
+        live = live.where(ledger.c.target_id == self._target, ledger.c.state == State.LIVE)
+        return int(connection.scalar(listed) or 0), int(connection.scalar(live) or 0)
+
+    def next(self, connection: Connection, after: Place | None, limit: int, code: str | None = None) -> list[Leaver]:
+        """The next attributes on the list in the order of their indicators, behind a place."""
+        query = (
+            select(
+                ledger.c.indicator_id,
+                ledger.c.uuid,
+                ledger.c.fingerprint,
+                ledger.c.event_id,
+                ledger.c.timestamp,
+                ledger.c.marks,
+                leaving.c.kind,
+                leaving.c.code,
+                leaving.c.label,
+                leaving.c.status,
+                leaving.c.run_id,
+            )
+            .join(ledger, _SAME)
+            .where(leaving.c.target_id == self._target)
+            .order_by(leaving.c.indicator_id, leaving.c.uuid)
+            .limit(limit)
+        )
+        if after is not None:
+            key, uuid = after
+            query = query.where(
+                (leaving.c.indicator_id > key) | ((leaving.c.indicator_id == key) & (leaving.c.uuid > uuid))
+            )
+        if code is not None:
+            query = query.where(leaving.c.code == code)
+        return [Leaver(*row) for row in connection.execute(query)]
+
+    # -- what a complete reading has come across
+
+    def begin(self, connection: Connection) -> None:
+        """Forget what an earlier reading has come across."""
+        connection.execute(delete(seen).where(seen.c.target_id == self._target))
+
+    def see(self, connection: Connection, keys: Collection[int]) -> None:
+        """Note indicators that the reading has come across."""
+        if not keys:
+            return
+        known = select(seen.c.indicator_id).where(seen.c.target_id == self._target, seen.c.indicator_id.in_(keys))
+        new = set(keys).difference(connection.scalars(known))
+        insert_rows(connection, seen, [(key, self._target) for key in new])
+
+    def find_absent(self, connection: Connection, run: int) -> None:
+        """Put on the list whatever the reading has not come across, and drop what was never delivered of that."""
+        met = select(seen.c.indicator_id).where(
+            seen.c.indicator_id == ledger.c.indicator_id, seen.c.target_id == self._target
+        )
+        gone = (ledger.c.target_id == self._target) & ~met.exists()
+        listed = select(leaving.c.uuid).where(_SAME).exists()
+        columns = [literal("filtered"), literal(ABSENT), literal(""), literal(""), literal(run)]
+        absent = select(ledger.c.indicator_id, ledger.c.target_id, ledger.c.uuid, *columns)
+        connection.execute(
+            insert(leaving).from_select(
+                [column.name for column in leaving.columns], absent.where(gone, ledger.c.state == State.LIVE, ~listed)
+            )
+        )
+        undelivered = (State.MERGED, State.QUARANTINED, State.PLANNED)
+        connection.execute(delete(ledger).where(gone, ledger.c.state.in_(undelivered)))

@@ -1,0 +1,115 @@
+"""Finding out what became of the slices that a run left open when it died."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+
+import anyio
+from sqlalchemy import Connection
+
+from tqmisp.journal.database import Database
+from tqmisp.journal.ledger import CHANGED
+from tqmisp.journal.rows import Known, Rows
+from tqmisp.journal.schema import State
+from tqmisp.journal.store import Journal
+from tqmisp.model import EventRef
+
+STILL_RUNNING = 900.0
+"""Seconds after which no request of a dead run can be at work any more: three times MISP's own limit."""
+INTERVAL = 1.0
+"""Seconds between two looks."""
+
+Look = Callable[[EventRef, Sequence[bytes]], Awaitable[Mapping[bytes, int]]]
+"""Gives the timestamps of those attributes of an event that MISP holds, by UUID."""
+
+
+class Settlement:
+    """Settles the promises of dead runs on one target.
+
+    Args:
+        journal: where they are kept.
+        target: the number of the target.
+        refs: its events, by their number.
+        look: looks at MISP.
+        wait: seconds to wait for requests that may still be at work on the server: it goes on with them when their
+            client is gone, and to send the same at the same time would be a race.
+        now: the clock, in seconds since 1970.
+        sleep: waits.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        target: int,
+        refs: Mapping[int, EventRef],
+        look: Look,
+        *,
+        wait: float = 0.0,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
+        self._database: Database = journal.database
+        self._rows = Rows(target)
+        self._refs = refs
+        self._look = look
+        self._wait = wait
+        self._now = now
+        self._sleep = sleep
+
+    async def settle(self) -> int:
+        """Look at every open slice.
+
+        Returns:
+            How many attributes had been promised and were not found. They are delivered again, to the same events and
+            with the same timestamps, when their indicators are read.
+        """
+        missing = 0
+        for number, opened in await self._database.do(self._rows.open_slices):
+            rows = await self._database.do(partial(self._rows.of_slice, number=number))
+            found = await self._find(rows, opened)
+            missing += await self._database.do(partial(self._record, number=number, rows=rows, found=found))
+        return missing
+
+    async def finish(self) -> None:
+        """Let go of promises whose indicators are no longer selected; call after a complete reading."""
+
+        def work(connection: Connection) -> None:
+            numbers = [number for number, _ in self._rows.open_slices(connection)]
+            self._rows.drop_planned(connection, numbers)
+            self._rows.close_slices(connection, numbers, self._now())
+
+        await self._database.do(work)
+
+    async def _find(self, rows: Sequence[tuple[int, Known]], opened: float) -> dict[bytes, int]:
+        """The timestamps of what MISP holds, after as many looks as are worth it."""
+        by_event: dict[int, list[bytes]] = defaultdict(list)
+        for _, row in rows:
+            by_event[row.event_id].append(row.uuid)
+        found: dict[bytes, int] = {}
+        while True:
+            for event_id, uuids in by_event.items():
+                found.update(await self._look(self._refs[event_id], [uuid for uuid in uuids if uuid not in found]))
+            if len(found) == len(rows) or self._wait <= 0 or self._now() - opened > STILL_RUNNING:
+                return found
+            pause = min(self._wait, INTERVAL)
+            self._wait -= pause
+            await self._sleep(pause)
+
+    def _record(
+        self, connection: Connection, number: int, rows: Sequence[tuple[int, Known]], found: Mapping[bytes, int]
+    ) -> int:
+        changes: list[tuple[int, bytes, dict[str, object]]] = []
+        for key, row in rows:
+            there = found.get(row.uuid)
+            if there is None:
+                changes.append((key, row.uuid, {"state": int(State.PLANNED), "fingerprint": row.fingerprint}))
+            elif there != row.timestamp:  # not as it was promised: by us earlier, or by people since
+                changes.append((key, row.uuid, {"state": int(State.LIVE), "fingerprint": CHANGED}))
+        lost = sum(values["state"] == State.PLANNED for _, _, values in changes)
+        self._rows.change(connection, changes)
+        if not lost:
+            self._rows.close_slices(connection, [number], self._now())
+        return lost

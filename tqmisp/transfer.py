@@ -1,0 +1,350 @@
+"""One run on one target, step by step: settle what an earlier run left, read and deliver, withdraw, account for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from operator import attrgetter
+from typing import TypedDict
+from zoneinfo import ZoneInfo
+
+import orjson
+import structlog
+from sqlalchemy import Connection
+
+from tqmisp.config import Settings
+from tqmisp.journal.ledger import Ledger
+from tqmisp.journal.retirement import Retirement
+from tqmisp.journal.settle import Settlement
+from tqmisp.journal.store import Journal
+from tqmisp.journal.tally import Tally
+from tqmisp.misp import identity
+from tqmisp.misp.account import Account, known_tags
+from tqmisp.misp.attribute import Attribute
+from tqmisp.misp.client import MispClient
+from tqmisp.misp.mapping import IndicatorMapper
+from tqmisp.misp.publish import publish
+from tqmisp.misp.retire import Retirer
+from tqmisp.misp.sink import MispSink
+from tqmisp.model import EventRef, Indicator, Planned
+from tqmisp.observe.listener import Listener
+from tqmisp.observe.receipt import EventLine, Receipt, TargetReceipt
+from tqmisp.observe.timeline import CountTypes
+from tqmisp.pipeline.limits import Limits
+from tqmisp.pipeline.progress import Progress
+from tqmisp.pipeline.protocols import Mapper, Outcome, Page, Refusal, Sink, Slice, Source
+from tqmisp.pipeline.retry import RetryPolicy
+from tqmisp.pipeline.run import run as run_pipeline
+from tqmisp.pipeline.stop import Stop
+from tqmisp.threatq.source import ThreatQSource
+
+log = structlog.get_logger(__name__)
+
+KEYS_A_PAGE = 100
+"""Indicators that are asked for one by one before their page goes on."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run works, and who watches it."""
+
+    journal: Journal
+    target: int
+    """The number of the target in the journal."""
+    run: int
+    """The number of the run in the journal."""
+    progress: Progress
+    retry: RetryPolicy
+    stop: Stop
+    listener: Listener
+
+
+class Transfer:
+    """One run on one target. Use :meth:`open`; then call the steps in the order in which they stand here."""
+
+    def __init__(self, settings: Settings, place: Place, misp: MispClient, mapper: IndicatorMapper) -> None:
+        space = identity.namespace(settings.threatq.url, settings.events.namespace)
+        name, day = settings.events.name, datetime.now(ZoneInfo(settings.events.timezone)).date().isoformat()
+        self.ledger = Ledger(
+            place.journal,
+            target=place.target,
+            run=place.run,
+            date=day,
+            capacity=settings.events.slice_size,
+            make_event=lambda part: _event(space, name, day, part),
+        )
+        self._settings = settings
+        self._place = place
+        self._misp = misp
+        self._mapper = mapper
+        self._rows_read = 0
+        self._sink: MispSink
+
+    @classmethod
+    async def open(cls, settings: Settings, place: Place, misp: MispClient, account: Account) -> Transfer:
+        """Read what earlier runs have left, and find out what their last requests have done.
+
+        Raises:
+            MispError: MISP could not be read.
+        """
+        may_make_tags = account.may_make_tags
+        mapper = IndicatorMapper(
+            identity.namespace(settings.threatq.url, settings.events.namespace),
+            settings.mapping,
+            threatq_url=settings.threatq.url,
+            may_make_tags=may_make_tags,
+            known_tags=frozenset() if may_make_tags else await known_tags(misp, place.retry),
+        )
+        transfer = cls(settings, place, misp, mapper)
+        ledger = transfer.ledger
+        await ledger.load()
+        transfer._sink = MispSink(
+            misp,
+            settings.misp,
+            settings.events,
+            retry=place.retry,
+            progress=place.progress,
+            on_event=lambda _, event_id: place.listener.on_event_created(event_id),
+            instead=ledger.instead,
+            adopts=ledger.is_new,
+        )
+        missing = await transfer._settlement().settle()
+        if missing:
+            log.warning("an earlier run died; what it had promised is delivered again", attributes=missing)
+        return transfer
+
+    async def read(self, source: ThreatQSource, receipt: Receipt, scope: str, *, complete: bool) -> bool:
+        """Read a selection to its end and deliver what is new or has changed.
+
+        Args:
+            source: what to read.
+            receipt: told about types.
+            scope: of the reading that can be gone on with where this one is broken off.
+            complete: whether the source gives everything that is selected, so that the rest has left.
+
+        Returns:
+            Whether everything was read.
+
+        Raises:
+            ThreatQError: ThreatQ could not be read to the end.
+            MispError: MISP could not be written to.
+            Interrupted: stopped before everything that had been read was delivered.
+        """
+        ledger, journal = self.ledger, self._place.journal
+        going_on = await self._go_on(source, scope)
+        if complete:
+            await ledger.see(begin=not going_on)
+        mapper = CountTypes(self._mapper, attrgetter("type"), receipt.types)
+        await self._deliver(source, mapper, self._place.progress)
+        self._rows_read += self._place.progress.read
+        await ledger.flush()
+        if self._mapper.tags_left_out:
+            log.warning(
+                "MISP lacks some tags, and the role of the key may not make them: they are left out",
+                tags=len(self._mapper.tags_left_out),
+                examples=sorted(self._mapper.tags_left_out)[:5],
+            )
+        if self._place.stop.requested:
+            return False
+        await self._settlement().finish()
+        await journal.end_sweep(self._place.target)
+        if complete and not source.missing:
+            await ledger.find_absent()
+        return True
+
+    async def withdraw(self, source: ThreatQSource) -> str | None:
+        """Withdraw what has left the selection, and let go of what was put off.
+
+        Returns:
+            Why nothing was withdrawn, where that needs somebody's leave.
+        """
+        ledger, options = self.ledger, self._settings.retire
+        await self._again(source, _lists(ledger.take_deferred()))
+        if options.policy == "leave" and not options.statuses and not options.types:
+            return None
+        listed, live = await ledger.listed()
+        if not self._settings.run.confirm_retire and options.needs_leave(listed, live):
+            return (
+                f"{listed} of the {live} indicators that MISP holds have left the selection, more than "
+                f"{options.share:.0%} ([retire] share): nothing was withdrawn. "
+                "Look whether ThreatQ is well; if it is right, run again with --confirm-retire."
+            )
+        # that a list does not hold them may have many reasons; each is asked for by itself
+        await self._again(source, ledger.absent(KEYS_A_PAGE), count=True)
+        if not listed or self._place.stop.requested:
+            return None
+        retirement = Retirement(ledger)
+        self._place.progress.phase = "withdrawing"
+        progress = Progress()
+        await run_pipeline(retirement, Retirer(options), retirement, self._sinks(progress), **self._bounds(progress))
+        await ledger.flush()
+        await self._again(source, _lists(retirement.heirs))
+        return None
+
+    async def replay(self, source: ThreatQSource, keys: AsyncGenerator[list[int], None]) -> None:
+        """Deliver some indicators as ThreatQ has them now."""
+        await self._again(source, keys, count=True)
+
+    async def account(self) -> TargetReceipt:
+        """Publish where asked, look once more at every event that was written to, and draw up the balance."""
+        line, ledger, progress = TargetReceipt(self._settings.misp.name), self.ledger, self._place.progress
+        refs = list(ledger.events.values())
+        if self._settings.events.publish:
+            progress.phase = "publishing"
+            unpublished = await publish(self._misp, [ref.uuid for ref in refs], self._place.retry)
+            line.imbalance += [f"Event {uuid} is not published: {said}" for uuid, said in unpublished.items()]
+        progress.phase = "checking"
+        for ref in refs:
+            await self._look_at(ref, line)
+        for each in fields(Tally):
+            counted = getattr(ledger.tally, each.name)
+            setattr(line, each.name, dict(counted) if isinstance(counted, dict) else counted)
+        read = self._rows_read + ledger.tally.absent
+        if line.accounted() != read:
+            line.imbalance.append(f"{read} indicators were read, {line.accounted()} are accounted for.")
+        line.balanced = not line.imbalance
+        counters, waiting = self._misp.counters, progress.waiting
+        line.requests, line.write_requests, line.retries = counters.requests, counters.write_requests, progress.retries
+        line.seconds_waiting_for = {
+            "threatq": round(waiting.source, 3),
+            "mapping": round(waiting.mapping, 3),
+            "journal": round(waiting.journal, 3),
+            "misp": round(waiting.sink, 3),
+            "backoff": round(waiting.backoff, 3),
+        }
+        return line
+
+    async def _look_at(self, ref: EventRef, line: TargetReceipt) -> None:
+        """Compare what the ledger and what MISP count in an event."""
+        reader = self._sink.reader
+        event = (await reader.events([ref.uuid])).get(ref.uuid)
+        expected = await self.ledger.count(ref)
+        held = event.attributes if event else 0
+        if expected > held and event is not None:
+            held = await reader.count(ref.uuid)  # MISP does not count along with every way to edit
+        line.events.append(
+            EventLine(
+                ref.uuid,
+                event.id if event else None,
+                ref.info,
+                ref.date,
+                held,
+                published=event.published if event else False,
+            )
+        )
+        if expected > held:
+            line.imbalance.append(f"{ref.info}: {expected} attributes were confirmed, MISP counts {held}.")
+
+    async def _go_on(self, source: ThreatQSource, scope: str) -> bool:
+        """Note how far the source is accounted for, from where an earlier run broke off, if one did."""
+        place = self._place
+        plan = await place.journal.sweep(place.target, scope)
+        known: dict[int, str] = {}
+        if plan is not None:
+            held = orjson.loads(plan)
+            known = {int(part): position for part, position in held["positions"].items()}
+            source.resume(held["source"], known)
+            log.info("an earlier run broke off; going on where it was", parts=len(known))
+
+        def keep(connection: Connection, positions: Mapping[int, str]) -> None:
+            held = {"source": source.plan(), "positions": {str(part): text for part, text in positions.items()}}
+            place.journal.keep_sweep(connection, place.target, scope, orjson.dumps(held).decode())
+
+        self.ledger.follow(known, keep)
+        return plan is not None
+
+    async def _again(
+        self, source: ThreatQSource, keys: AsyncGenerator[list[int], None], *, count: bool = False
+    ) -> None:
+        """Deliver some indicators as ThreatQ has them now; those that were counted before are not counted again."""
+        tally, progress = self.ledger.tally, Progress()
+        if not count:
+            self.ledger.tally = Tally()
+        try:
+            await self._deliver(OneByOne(source, keys), self._mapper, progress)
+            await self.ledger.flush()
+        finally:
+            self.ledger.tally = tally
+        self._rows_read += progress.read if count else 0
+
+    async def _deliver(
+        self, source: Source[Indicator], mapper: Mapper[Indicator, Attribute], progress: Progress
+    ) -> None:
+        await run_pipeline(source, mapper, self.ledger, self._sinks(progress), **self._bounds(progress))
+
+    def _sinks(self, progress: Progress) -> list[Sink[EventRef, Planned]]:
+        return [_Heard(self._sink, self._place.listener, progress)] * self._settings.misp.consumers
+
+    def _bounds(self, progress: Progress) -> _Bounds:
+        limits = replace(self._settings.pipeline, slice_items=self._settings.events.slice_size)
+        return {"size_of": _size_of, "limits": limits, "progress": progress, "stop": self._place.stop}
+
+    def _settlement(self) -> Settlement:
+        place = self._place
+        wait = self._settings.misp.settle_seconds
+        return Settlement(place.journal, place.target, self.ledger.refs, self._sink.look, wait=wait)
+
+
+class OneByOne:
+    """Indicators that are asked for one at a time; implements :class:`tqmisp.pipeline.protocols.Source`."""
+
+    def __init__(self, source: ThreatQSource, keys: AsyncGenerator[list[int], None]) -> None:
+        self._source = source
+        self._keys = keys
+
+    async def shards(self) -> Sequence[OneByOne]:
+        """One part: the list."""
+        return [self]
+
+    async def pages(self) -> AsyncGenerator[Page[Indicator], None]:
+        """Yield what ThreatQ still has of the list."""
+        async with aclosing(self._keys) as lists:
+            async for keys in lists:
+                found = [await self._source.one(key) for key in keys]
+                kept = [each for each in found if isinstance(each, Indicator)]
+                yield Page(kept, 0, [each for each in found if isinstance(each, Refusal)])
+
+
+class _Bounds(TypedDict):
+    """What every pipeline of a run is given."""
+
+    size_of: Callable[[Planned], int]
+    limits: Limits
+    progress: Progress
+    stop: Stop
+
+
+class _Heard:
+    """A sink whose deliveries are told to a listener."""
+
+    def __init__(self, sink: MispSink, listener: Listener, progress: Progress) -> None:
+        self._sink = sink
+        self._listener = listener
+        self._progress = progress
+
+    async def deliver(self, part: Slice[EventRef, Planned]) -> Outcome[EventRef, Planned]:
+        outcome = await self._sink.deliver(part)
+        progress = self._progress
+        remaining = None
+        if progress.total is not None:
+            known = progress.settled + progress.refused + progress.stored + len(part.items)
+            remaining = max(0, progress.total - known)
+        self._listener.on_slice_stored(len(part.items), remaining)
+        return outcome
+
+
+async def _lists(keys: Sequence[int]) -> AsyncGenerator[list[int], None]:
+    for start in range(0, len(keys), KEYS_A_PAGE):
+        yield list(keys[start : start + KEYS_A_PAGE])
+
+
+def _size_of(item: Planned) -> int:
+    return len(item.body)
+
+
+def _event(space: bytes, name: str, day: str, part: int) -> tuple[str, str]:
+    """UUID and title of a part of the day's events."""
+    title = f"{name} {day}" if part == 1 else f"{name} {day} ({part})"
+    return identity.event_uuid(space, name, day, part), title
