@@ -134,7 +134,12 @@ MISTAKES: list[tuple[str, dict[str, str], dict[str, Any], str]] = [
         {},
         "mapping.types has a mistake at FQDN.typ: unexpected keyword argument.",
     ),
-    ("[misp]\nkey = 1234567", {}, {}, "misp.key is not text; expected text, or env:NAME or file:PATH for where to"),
+    (
+        "[misp]\nkey = 1234567",
+        {},
+        {},
+        "misp.key is not text; expected text, or env:NAME, file:PATH or keyring:SERVICE/NAME for where to",
+    ),
     (
         "",
         {"TQMISP_MISP__CONSUMERS": "many"},

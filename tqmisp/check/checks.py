@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -22,7 +22,12 @@ LEAST_SECRET = 4
 """Shorter secrets are not looked for in texts: they would be found inside of words."""
 
 
-async def check(settings: Settings, *, env: Mapping[str, str] | None = None) -> list[Finding]:
+AREAS: tuple[Area, ...] = ("local", "threatq", "misp")
+
+
+async def check(
+    settings: Settings, *, areas: Collection[Area] = AREAS, env: Mapping[str, str] | None = None
+) -> list[Finding]:
     """Look at this machine, at ThreatQ and at MISP as an export would meet them.
 
     Nothing is written to either server. It does not raise for what it finds; what cannot be looked at because of a
@@ -30,6 +35,7 @@ async def check(settings: Settings, *, env: Mapping[str, str] | None = None) -> 
 
     Args:
         settings: of the export.
+        areas: where to look.
         env: environment variables; by default those of the process.
     """
     parts: dict[Area, Callable[[], Awaitable[list[Finding]]]] = {
@@ -43,10 +49,10 @@ async def check(settings: Settings, *, env: Mapping[str, str] | None = None) -> 
         found[area] = await parts[area]()
 
     async with anyio.create_task_group() as tasks:
-        for area in parts:
+        for area in areas:
             tasks.start_soon(look, area, name=f"check {area}")
     secrets = [secret for secret in settings.secrets() if len(secret) >= LEAST_SECRET]
-    return [_masked(finding, secrets) for area in parts for finding in found[area]]
+    return [_masked(finding, secrets) for area in AREAS for finding in found.get(area, ())]
 
 
 async def _threatq(settings: Settings, context: ssl.SSLContext) -> list[Finding]:

@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from tqmisp.cli import common
 from tqmisp.cli.check import check
+from tqmisp.cli.init import init
 from tqmisp.cli.run import run
 from tqmisp.cli.sandbox import sandbox
 from tqmisp.cli.status import status
@@ -67,13 +68,14 @@ def _top(
     \b
     Examples:
       tqmisp run --sandbox     try it without any server
+      tqmisp init              write a configuration, and try it
       tqmisp check             see whether the servers will take an export
       tqmisp run               export as tqmisp.toml says
       tqmisp status            see what became of it
     """
 
 
-for _command in (check, run, sandbox, status):
+for _command in (init, check, run, sandbox, status):
     app.command(cls=GroupedHelp, help=_help(_command))(_command)
 app.callback(help=_help(_top))(_top)
 

@@ -12,13 +12,14 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
+from tqmisp.config import keyring
 from tqmisp.config.layers import Layer
 from tqmisp.config.rules import RULES
 
 _SHOWN = 60
 """Characters of a wrong value that an error quotes."""
 
-_PATHS = {"state.path", "output.log_file", "threatq.ca_file", "misp.ca_file"}
+PATHS = {"state.path", "output.log_file", "threatq.ca_file", "misp.ca_file"}
 """Relative ones are relative to the file that names them."""
 
 _WORDS = {
@@ -26,7 +27,7 @@ _WORDS = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    SecretStr: "text, or env:NAME or file:PATH for where to find it",
+    SecretStr: "text, or env:NAME, file:PATH or keyring:SERVICE/NAME for where to find it",
 }
 
 
@@ -73,7 +74,7 @@ class Written:
             raise Mistake(self._sentence(rule.expected if rule else words(kind))) from None
         if rule and value is not None and not rule.holds(value):
             raise Mistake(self._sentence(rule.expected))
-        if self.dotted in _PATHS and "://" not in value:
+        if self.dotted in PATHS and "://" not in value:
             return str(self.layer.folder / Path(value).expanduser())
         return value
 
@@ -103,6 +104,13 @@ class Written:
         value = self.value
         if not isinstance(value, str):
             raise Mistake(f"is not text; expected {expected}")
+        value = self._looked_up(value, env)
+        if not value:
+            raise Mistake(f"is empty; expected {expected}")
+        return SecretStr(value)
+
+    def _looked_up(self, value: str, env: Mapping[str, str]) -> str:
+        """What a reference leads to; anything else is as it was."""
         if value.startswith("env:"):
             name = value.removeprefix("env:")
             value = env.get(name, "")
@@ -118,14 +126,22 @@ class Written:
                 raise Mistake(f"refers to {path}, which cannot be read: {error.strerror}") from error
             if not value:
                 raise Mistake(f"refers to {path}, which is empty")
-        if not value:
-            raise Mistake(f"is empty; expected {expected}")
-        return SecretStr(value)
+        elif value.startswith("keyring:"):
+            try:
+                value = keyring.read(value.removeprefix("keyring:"))
+            except LookupError as error:
+                raise Mistake(f"refers to {value}, which {error.args[0]}") from None
+        return value
 
     @property
     def is_plain_secret(self) -> bool:
         """Whether this, taken as a secret, is the secret itself and not a reference to it."""
-        return isinstance(self.value, str) and not self.value.startswith(("env:", "file:"))
+        return isinstance(self.value, str) and not is_reference(self.value)
+
+
+def is_reference(secret: str) -> bool:
+    """Whether this says where a secret is found, and is not the secret itself."""
+    return secret.startswith(("env:", "file:", "keyring:"))
 
 
 def words(kind: Any) -> str:  # noqa: ANN401
