@@ -106,6 +106,7 @@ def test_hostile_words_in_a_status() -> None:
                 "run_id": HOSTILE,
                 "target": HOSTILE,
                 "started_at": "2026-11-24T10:22:12+00:00",
+                "seconds": None,
                 "outcome": "died",
                 "balanced": None,
                 "read": None,
@@ -120,6 +121,7 @@ def test_hostile_words_in_a_status() -> None:
                 "url": HOSTILE,
                 "lock": {"host": HOSTILE, "process": 1, "since": "2026-11-24"},
                 "open_slices": 2,
+                "oldest_open_slices": [{"event": HOSTILE, "attributes": 5, "promised_at": "2026-11-24T10:22:12+00:00"}],
                 "events": [{"uuid": "u", "info": HOSTILE, "date": "2026-11-24", "attributes": 5}],
                 "refused": [
                     {

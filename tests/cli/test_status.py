@@ -73,9 +73,11 @@ async def _leave(place: Path) -> None:
         }
         hostile = {"indicator_id": 7, "label": "FQDN", "value": HOSTILE.encode("utf-8", "surrogatepass")}
         slices = {"target_id": target, "run_id": run, "event_id": 1, "items": 5, "opened_at": 0.0}
+        event = {"target_id": target, "uuid": "u", "info": "ThreatQ Export", "date": "2026-11-24", "part": 1}
         await journal.database.do(
             lambda connection: (
                 connection.execute(insert(schema.refusals).values(refused | hostile)),
+                connection.execute(insert(schema.events).values(**event, attributes=5)),
                 connection.execute(insert(schema.slices).values(slices)),
             )
         )
@@ -92,6 +94,8 @@ def test_after_trouble(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     _, out = _status(capsys, "--state", str(tmp_path))
     assert "died" in out
     assert "Slices promised and not confirmed: 1" in out
+    assert "  1970-01-01 00:00  5 attributes for ThreatQ Export" in out
+    assert "It is none." in out
     assert r"7 FQDN evil\x1b[31m\ud800" in out
     _, out = _status(capsys, "--state", str(tmp_path), "--json")
     (sample,) = json.loads(out)["targets"][0]["refused"][0]["samples"]

@@ -16,6 +16,7 @@ from typer.main import get_command
 from tqmisp.cli import common
 from tqmisp.cli.check import check
 from tqmisp.cli.init import init
+from tqmisp.cli.report import report
 from tqmisp.cli.run import run
 from tqmisp.cli.sandbox import sandbox
 from tqmisp.cli.status import status
@@ -72,10 +73,11 @@ def _top(
       tqmisp check             see whether the servers will take an export
       tqmisp run               export as tqmisp.toml says
       tqmisp status            see what became of it
+      tqmisp report            the same as a web page
     """
 
 
-for _command in (init, check, run, sandbox, status):
+for _command in (init, check, run, sandbox, status, report):
     app.command(cls=GroupedHelp, help=_help(_command))(_command)
 app.callback(help=_help(_top))(_top)
 

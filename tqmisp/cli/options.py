@@ -23,6 +23,11 @@ def _option(flag: str, text: str, panel: str, *more: str, metavar: str | None = 
     )
 
 
+def _own(flag: str, text: str, *, show_default: bool = False, **rest: Any) -> Any:  # noqa: ANN401  as typer.Option
+    """An option of one command, without a heading."""
+    return typer.Option(flag, help=text, show_default=show_default, show_envvar=False, **rest)
+
+
 Config = Annotated[
     Path | None,
     _option(
@@ -188,16 +193,45 @@ Output = Annotated[
 
 RunsLimit = Annotated[
     int,
-    typer.Option("--runs", help="How many runs to show.", metavar="N", min=1, envvar="TQMISP_RUNS", show_envvar=False),
+    _own("--runs", "How many runs to show.", metavar="N", min=1, envvar="TQMISP_RUNS", show_default=True),
 ]
 Samples = Annotated[
     int,
-    typer.Option(
+    _own(
         "--samples",
-        help="How many indicators to show for each reason.",
+        "How many indicators to show for each reason.",
         metavar="N",
         min=0,
         envvar="TQMISP_SAMPLES",
-        show_envvar=False,
+        show_default=True,
+    ),
+]
+
+ReportOutput = Annotated[
+    Path | None,
+    _own("--output", "Where to write the page.", metavar="FILE", envvar="TQMISP_REPORT_OUTPUT"),
+]
+ReportRun = Annotated[
+    str | None,
+    _own("--run", "The id of the run to show, or its beginning.", metavar="ID", envvar="TQMISP_REPORT_RUN"),
+]
+RejectsOutput = Annotated[
+    Path | None,
+    _own(
+        "--rejects",
+        "Write every refused indicator to this file, as CSV without formulas.",
+        metavar="FILE",
+        envvar="TQMISP_REPORT_REJECTS",
+    ),
+]
+ReportSamples = Annotated[
+    int,
+    _own(
+        "--samples",
+        "How many refused indicators to show for each reason; 2,000 in all at most.",
+        metavar="N",
+        min=0,
+        envvar="TQMISP_SAMPLES",
+        show_default=True,
     ),
 ]

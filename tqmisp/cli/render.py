@@ -121,11 +121,12 @@ def _runs(runs: Iterable[Mapping[str, Any]]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for name in ("Run began, UTC", "Target", "Outcome"):
         table.add_column(name, no_wrap=name != "Target")
-    for name in ("read", "created", "updated", "refused"):
+    for name in ("took", "read", "created", "updated", "refused"):
         table.add_column(name, justify="right", no_wrap=True)
     for run in runs:
         outcome = "NOT BALANCED" if run["balanced"] is False else run["outcome"]
-        numbers = ("" if run[name] is None else f"{run[name]:,}" for name in ("read", "created", "updated", "refused"))
+        numbers = ["" if run["seconds"] is None else f"{run['seconds']:,.0f} s"]
+        numbers += ["" if run[name] is None else f"{run[name]:,}" for name in ("read", "created", "updated", "refused")]
         began = escape(run["started_at"])[:16].replace("T", " ")
         table.add_row(began, safe(run["target"], limit=20), safe(outcome), *numbers)
     return table
@@ -142,6 +143,9 @@ def _target(target: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield Text("Nobody is at work.")
     if target["open_slices"]:
         yield Text(f"Slices promised and not confirmed: {target['open_slices']:,}; the next run looks after them.")
+        for each in target["oldest_open_slices"]:
+            promised = escape(each["promised_at"])[:16].replace("T", " ")
+            yield Text.assemble(f"  {promised}  {each['attributes']:,} attributes for ", safe(each["event"], limit=80))
     if target["events"]:
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
         table.add_column("Event")
@@ -156,6 +160,8 @@ def _target(target: Mapping[str, Any]) -> Iterator[RenderableType]:
         table.add_column("indicators", justify="right")
         for refused in target["refused"]:
             table.add_row(safe(f"{refused['kind']}: {refused['code']}"), f"{refused['count']:,}")
+            if refused["samples"]:
+                table.add_row(safe(f"  {refused['samples'][0]['reason']}", limit=200), "")
             for sample in refused["samples"]:
                 what = safe(f"  {sample['id']} {sample['type']} ", "dim")
                 table.add_row(what.append_text(safe(sample["value"], limit=48)), "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,25 +47,38 @@ def status(
 
 async def gather(settings: LocalSettings, *, runs: int, samples: int) -> dict[str, Any]:
     """Collect what the journal knows, as plain data; an absent journal is an empty one, and is not made."""
+    async with open_existing(settings) as journal:
+        return await know(journal, settings, runs=runs, samples=samples)
+
+
+@asynccontextmanager
+async def open_existing(settings: LocalSettings) -> AsyncIterator[Journal | None]:
+    """Open the journal; None where there is none yet."""
     place = settings.state.place
-    shown = str(place) if isinstance(place, Path) else render.without_password(place)
     if isinstance(place, Path) and not (place / "journal.sqlite").exists():
-        return {"state": shown, "runs": [], "targets": []}
+        yield None
+        return
     async with Journal.open(place) as journal:
-        return {
-            "state": shown,
-            "runs": [_run(record) for record in await journal.runs(runs)],
-            "targets": [
-                await _target(journal, number, name, url, samples) for number, name, url in await journal.targets()
-            ],
-        }
+        yield journal
+
+
+async def know(journal: Journal | None, settings: LocalSettings, *, runs: int, samples: int) -> dict[str, Any]:
+    """What an open journal knows, as plain data."""
+    place = settings.state.place
+    return {
+        "state": str(place) if isinstance(place, Path) else render.without_password(place),
+        "runs": [run_line(record) for record in await journal.runs(runs)] if journal else [],
+        "targets": [await _target(journal, number, name, url, samples) for number, name, url in await journal.targets()]
+        if journal
+        else [],
+    }
 
 
 async def _target(journal: Journal, number: int, name: str, url: str, samples: int) -> dict[str, Any]:
     counts = await journal.refusal_counts(number)
     refused: list[dict[str, Any]] = []
     for (kind, code), count in sorted(counts.items(), key=lambda item: (item[0][0], -item[1])):
-        rows = await journal.refusals(number, code=code, limit=samples) if samples else []
+        rows = await journal.refusals(number, kind=kind, code=code, limit=samples) if samples else []
         refused.append(
             {
                 "kind": kind,
@@ -77,7 +92,6 @@ async def _target(journal: Journal, number: int, name: str, url: str, samples: i
                         "reason": row.reason,
                     }
                     for row in rows
-                    if row.kind == kind
                 ],
             }
         )
@@ -86,6 +100,10 @@ async def _target(journal: Journal, number: int, name: str, url: str, samples: i
         "url": url,
         "lock": _holder(await journal.holder(number)),
         "open_slices": await journal.open_slices(number),
+        "oldest_open_slices": [
+            {"event": each.info, "attributes": each.items, "promised_at": _moment(each.opened_at)}
+            for each in await journal.open_slice_records(number)
+        ],
         "events": [event._asdict() for event in await journal.events(number)],
         "refused": refused,
     }
@@ -98,7 +116,8 @@ def _holder(owner: str | None) -> dict[str, Any] | None:
     return {"host": host, "process": int(process), "since": _moment(float(since))}
 
 
-def _run(record: RunRecord) -> dict[str, Any]:
+def run_line(record: RunRecord) -> dict[str, Any]:
+    """A run as one line of the history."""
     receipt = orjson.loads(record.receipt) if record.receipt else None
     target = next((each for each in (receipt or {}).get("targets", []) if each["name"] == record.target), None)
     return {
@@ -106,6 +125,7 @@ def _run(record: RunRecord) -> dict[str, Any]:
         "target": record.target,
         "started_at": _moment(record.started_at),
         "ended_at": _moment(record.ended_at) if record.ended_at is not None else None,
+        "seconds": round(record.ended_at - record.started_at, 1) if record.ended_at is not None else None,
         "outcome": record.outcome,
         "balanced": target["balanced"] if target else None,
         "read": target["read"] if target else None,

@@ -51,6 +51,15 @@ class RefusalRecord(NamedTuple):
     """As it was read; lone surrogates are kept."""
 
 
+class SliceRecord(NamedTuple):
+    """A slice that was promised to an event and is not confirmed."""
+
+    info: str
+    """The title of the event."""
+    items: int
+    opened_at: float
+
+
 class EventRecord(NamedTuple):
     """An event of ours."""
 
@@ -210,6 +219,17 @@ class Journal:
         )
         return [RunRecord(*row) for row in await self._rows(query)]
 
+    async def run(self, run_id: str) -> RunRecord | None:
+        """The newest run whose id begins so."""
+        query = (
+            select(runs.c.run_id, targets.c.name, runs.c.started_at, runs.c.ended_at, runs.c.outcome, runs.c.receipt)
+            .join(targets, targets.c.id == runs.c.target_id)
+            .where(runs.c.run_id.startswith(run_id, autoescape=True))
+            .order_by(runs.c.id.desc())
+            .limit(1)
+        )
+        return next((RunRecord(*row) for row in await self._rows(query)), None)
+
     async def targets(self) -> list[tuple[int, str, str]]:
         """Number, name and address of each target."""
         return [(row.id, row.name, row.url) for row in await self._rows(select(targets).order_by(targets.c.id))]
@@ -229,6 +249,17 @@ class Journal:
         query = select(func.count()).where(slices.c.target_id == target, slices.c.closed_at.is_(None))
         return int((await self._rows(query))[0][0])
 
+    async def open_slice_records(self, target: int, limit: int = 10) -> list[SliceRecord]:
+        """Slices that were promised and are not confirmed, the oldest first."""
+        query = (
+            select(events.c.info, slices.c["items"], slices.c.opened_at)
+            .join(events, events.c.id == slices.c.event_id)
+            .where(slices.c.target_id == target, slices.c.closed_at.is_(None))
+            .order_by(slices.c.id)
+            .limit(limit)
+        )
+        return [SliceRecord(*row) for row in await self._rows(query)]
+
     async def refusal_counts(self, target: int) -> dict[tuple[str, str], int]:
         """How many indicators are refused at present, by kind and code."""
         query = (
@@ -238,11 +269,17 @@ class Journal:
         )
         return {(row[0], row[1]): row[2] for row in await self._rows(query)}
 
-    async def refusals(self, target: int, *, code: str | None = None, limit: int = 10) -> list[RefusalRecord]:
-        """Some indicators that are refused at present."""
-        query = select(refusals).where(refusals.c.target_id == target).limit(limit)
+    async def refusals(
+        self, target: int, *, kind: str | None = None, code: str | None = None, limit: int = 10, offset: int = 0
+    ) -> list[RefusalRecord]:
+        """Some indicators that are refused at present, by their ids."""
+        here = refusals.c
+        query = select(refusals).where(here.target_id == target).limit(limit).offset(offset)
+        query = query.order_by(here.indicator_id, here.code, here.value)
+        if kind is not None:
+            query = query.where(here.kind == kind)
         if code is not None:
-            query = query.where(refusals.c.code == code)
+            query = query.where(here.code == code)
         return [
             RefusalRecord(
                 row.indicator_id,
