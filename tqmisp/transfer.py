@@ -32,6 +32,7 @@ from tqmisp.model import EventRef, Indicator, Planned
 from tqmisp.observe.listener import Listener
 from tqmisp.observe.receipt import EventLine, Receipt, TargetReceipt
 from tqmisp.observe.timeline import CountTypes
+from tqmisp.pipeline.adaptive import Knee
 from tqmisp.pipeline.limits import Limits
 from tqmisp.pipeline.progress import Progress
 from tqmisp.pipeline.protocols import Mapper, Outcome, Page, Refusal, Sink, Slice, Source
@@ -107,6 +108,7 @@ class Transfer:
             retry=place.retry,
             progress=place.progress,
             on_event=lambda _, event_id: place.listener.on_event_created(event_id),
+            knee=Knee.from_json(await place.journal.learned(place.target)),
             instead=ledger.instead,
             adopts=ledger.is_new,
         )
@@ -205,6 +207,9 @@ class Transfer:
         if line.accounted() != read:
             line.imbalance.append(f"{read} indicators were read, {line.accounted()} are accounted for.")
         line.balanced = not line.imbalance
+        knee = self._sink.pace.controller.knee
+        if knee.rate:
+            await self._place.journal.learn(self._place.target, knee.as_json())
         counters, waiting = self._misp.counters, progress.waiting
         line.requests, line.write_requests, line.retries = counters.requests, counters.write_requests, progress.retries
         line.seconds_waiting_for = {

@@ -13,6 +13,7 @@ from tqmisp.check.misp_server import check_server
 from tqmisp.check.misp_tags import check_tags
 from tqmisp.check.network import EXPIRY_DAYS, Peer, Seen, Unanswered, one_line, reach
 from tqmisp.config import Settings
+from tqmisp.pipeline.adaptive import Knee
 
 _VERSION = "/servers/getVersion"
 OLDEST = (2, 5, 1)
@@ -272,7 +273,7 @@ async def _check_size(notes: Notes, settings: Settings, asker: _Asker) -> None:
     if size >= need:
         notes.ok("body_size", f"Requests of {size} MiB get through; we send up to {need:.3g}.")
         return
-    fits = max(1, int(settings.misp.chunk_size * max(size, 0.5) / need))
+    fits = max(1, int((settings.misp.chunk_size or Knee().chunk) * max(size, 0.5) / need))
     notes.warn(
         "body_size",
         f"Requests of {f'{size} MiB' if size else 'less than 1 MiB'} at most get through, and we send up to "

@@ -39,6 +39,8 @@ _SAMPLES = {
     "misp.key": '"env:MISP_KEY"',
     "misp.ca_file": '"/etc/ssl/certs/internal.pem"',
     "misp.proxy": '"http://proxy.example:3128"',
+    "misp.requests_in_flight": "3",
+    "misp.chunk_size": "1000",
     "selection.collection": '"Shared with partners"',
     "selection.since": '"2026-01-01"',
     "selection.until": '"2026-12-31 23:59:59"',

@@ -28,6 +28,7 @@ from tqmisp.errors import (
     MispUnclear,
 )
 from tqmisp.misp.options import MispOptions
+from tqmisp.pipeline.adaptive import IN_FLIGHT
 
 LARGE_BODY = 4 * 2**20
 """Answers above this many bytes are decoded in a thread; below, the way there and back costs more than it frees."""
@@ -74,7 +75,7 @@ class MispClient:
         Raises:
             ConfigError: the file of certificates cannot be read.
         """
-        connections = options.consumers + options.requests_in_flight + 1
+        connections = options.consumers + (options.requests_in_flight or IN_FLIGHT.most) + 1
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=connections, limit_per_host=connections, ttl_dns_cache=300, ssl=_trust(options)

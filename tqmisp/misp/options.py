@@ -29,10 +29,10 @@ class MispOptions:
     """Seconds without a byte; MISP answers only when it has saved the whole request."""
     consumers: int = 2
     """Slices that are delivered at the same time."""
-    requests_in_flight: int = 3
-    """Writing requests under way at once, over all slices."""
-    chunk_size: int = 1000
-    """Attributes a request."""
+    requests_in_flight: int | None = None
+    """Writing requests under way at once, over all slices; without it, as many as MISP gains from, up to 16."""
+    chunk_size: int | None = None
+    """Attributes a request; without it, as many as MISP takes best, from 50 to 2,000."""
     settle_seconds: float = 10.0
     """After a run that died, so long it is waited for requests of it that MISP may still be at work on."""
     attempts: int = 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import anyio
 import structlog
@@ -12,9 +13,11 @@ from tqmisp.misp import event as bodies
 from tqmisp.misp.client import MispClient
 from tqmisp.misp.merge import merge
 from tqmisp.misp.options import EventOptions, MispOptions
+from tqmisp.misp.pace import Pace, Slot
 from tqmisp.misp.reading import Held, MispReader
 from tqmisp.misp.verdicts import DELETED, Verdicts, refusal
 from tqmisp.model import Change, EventRef, Planned
+from tqmisp.pipeline.adaptive import Knee
 from tqmisp.pipeline.groups import first_error
 from tqmisp.pipeline.progress import Progress
 from tqmisp.pipeline.protocols import Outcome, Slice
@@ -44,6 +47,7 @@ class MispSink:
         retry: when to repeat a request.
         progress: counters to raise.
         on_event: told the reference and the number of each event that is made.
+        knee: how many requests of which size an earlier run found best.
         instead: asked for another event where people have deleted one before it could be filled.
         adopts: look for attributes before they are made; for a journal that is new, beside a MISP that may not be.
     """
@@ -57,19 +61,19 @@ class MispSink:
         retry: RetryPolicy,
         progress: Progress | None = None,
         on_event: Callable[[EventRef, int], None] | None = None,
+        knee: Knee | None = None,
         instead: Callable[[EventRef], EventRef | None] = _nothing,
         adopts: bool = False,
     ) -> None:
         self.reader = MispReader(client, retry)
+        self.pace = Pace(options, knee)
         self._client = client
-        self._options = options
         self._events = events
         self._retry = retry
         self._progress = progress or Progress()
         self._on_event = on_event
         self._instead = instead
         self._adopts = adopts
-        self._flight = anyio.CapacityLimiter(options.requests_in_flight)
         self._locks: dict[str, anyio.Lock] = {}
         self._there: set[str] = set()
         self._verdicts = Verdicts(client, self.reader, retry)
@@ -206,42 +210,52 @@ class MispSink:
         """Send items in chunks, several at a time; return those that make the server throw, with its words."""
         poison: dict[bytes, str] = {}
 
-        async def send(chunk: Sequence[Planned]) -> None:
-            async with self._flight:
-                await self._send(ref, chunk, poison)
+        async def send(chunk: Sequence[Planned], slot: Slot) -> None:
+            await self._send(ref, _Attempts(self, ref, chunk, slot), poison)
             self._progress.sent += len(chunk)
 
-        size = self._options.chunk_size
+        start = 0
         try:
-            async with anyio.create_task_group() as chunks:
-                for start in range(0, len(items), size):
-                    chunks.start_soon(send, items[start : start + size], name=f"chunk {start} of {ref.uuid}")
+            with ExitStack() as slots:  # also those of tasks that were cancelled before they began
+                async with anyio.create_task_group() as chunks:
+                    while start < len(items):
+                        slot = await self.pace.take()
+                        slots.callback(slot.give)
+                        size = self.pace.cut(len(items) - start)
+                        name = f"chunk {start} of {ref.uuid}"
+                        chunks.start_soon(send, items[start : start + size], slot, name=name)
+                        start += size
         except BaseExceptionGroup as group:
             raise first_error(group) from None
         return poison
 
-    async def _send(self, ref: EventRef, chunk: Sequence[Planned], poison: dict[bytes, str]) -> None:
+    async def _send(self, ref: EventRef, attempts: _Attempts, poison: dict[bytes, str]) -> None:
         """Send one chunk as one transaction; a chunk that is too much for the server is cut in half."""
         try:
-            await self._retry.call(_Attempts(self, ref, chunk))
+            await self._retry.call(attempts)
         except MispTooLarge as error:
-            await self._halve(ref, chunk, poison, error)
+            await self._halve(ref, attempts, poison, error)
         except (_Poison, MispFault) as error:
             await self.reader.alive()  # a server that is down is not our chunk's fault
-            await self._halve(ref, chunk, poison, error)
+            await self._halve(ref, attempts, poison, error)
 
-    async def _halve(self, ref: EventRef, chunk: Sequence[Planned], poison: dict[bytes, str], error: Exception) -> None:
+    async def _halve(self, ref: EventRef, whole: _Attempts, poison: dict[bytes, str], error: Exception) -> None:
+        chunk = whole.chunk
         if len(chunk) == 1:
             poison[chunk[0].uuid] = str(error)
             return
         log.warning("chunk is cut in half", uuid=ref.uuid, attributes=len(chunk), error=str(error))
         middle = len(chunk) // 2
         for half in (chunk[:middle], chunk[middle:]):
-            await self._send(ref, half, poison)
+            await self._send(ref, _Attempts(self, ref, half, suspect=whole.suspect), poison)
 
     async def post(self, ref: EventRef, chunk: Sequence[Planned]) -> None:
         """One request with a chunk, repeated by nobody."""
-        await self._client.write(f"/events/edit/{ref.uuid}/metadata:1", bodies.chunk(chunk))
+        self._progress.requests += 1
+        try:
+            await self._client.write(f"/events/edit/{ref.uuid}/metadata:1", bodies.chunk(chunk))
+        finally:
+            self._progress.knee = self.pace.controller.knee
 
     async def missing(self, ref: EventRef, chunk: Sequence[Planned]) -> list[Planned]:
         """Those of a chunk that the event does not hold as they were sent."""
@@ -272,10 +286,22 @@ class _Poison(Exception):
 class _Attempts:
     """The attempts to send one chunk; after an unclear one, only what is not there is sent again."""
 
-    def __init__(self, sink: MispSink, ref: EventRef, chunk: Sequence[Planned]) -> None:
+    def __init__(
+        self,
+        sink: MispSink,
+        ref: EventRef,
+        chunk: Sequence[Planned],
+        slot: Slot | None = None,
+        *,
+        suspect: bool = False,
+    ) -> None:
+        self.chunk = chunk
+        self.suspect = suspect
+        """Whether the server has thrown at it before."""
         self._sink = sink
         self._ref = ref
-        self._left: Sequence[Planned] = chunk
+        self._left = chunk
+        self._slot = slot
         self._unclear = False
         self._faults = 0
 
@@ -283,17 +309,23 @@ class _Attempts:
         if self._unclear:
             self._left = await self._sink.missing(self._ref, self._left)
             self._unclear = False
-        if not self._left:
-            return
+        slot, self._slot = self._slot or await self._sink.pace.take(), None
+        with slot:
+            if self._left:
+                await self._attempt()
+
+    async def _attempt(self) -> None:
+        sink, ref, left = self._sink, self._ref, self._left
         try:
-            await self._sink.post(self._ref, self._left)
+            await sink.pace.send(ref.uuid, len(left), lambda: sink.post(ref, left), suspect=self.suspect)
         except MispUnclear:
             self._unclear = True
             raise
         except MispFault as error:
             self._unclear = True  # when PHP runs out of memory, all may have been saved
+            self.suspect = True
             self._faults += 1
-            if self._faults >= FAULTS and len(self._left) > 1:
+            if self._faults >= FAULTS and len(left) > 1:
                 raise _Poison(str(error)) from error
             raise
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from tqmisp.pipeline.adaptive import Knee
+
 
 @dataclass(slots=True)
 class Waiting:
@@ -22,6 +24,7 @@ class Progress:
     """Live counters of one run; a reader takes them as they are and changes nothing."""
 
     started: float = field(default_factory=time.monotonic)
+    started_processor: float = field(default_factory=time.process_time)
     total: int | None = None
     """Items that the source expects to give, where it knows."""
     read: int = 0
@@ -39,6 +42,9 @@ class Progress:
     slices_waiting: int = 0
     slices_in_flight: int = 0
     requests: int = 0
+    """Requests that carried items to the sink."""
+    knee: Knee | None = None
+    """What the sink has found best so far, where it looks for it."""
     retries: int = 0
     waiting: Waiting = field(default_factory=Waiting)
     phase: str = "starting"
@@ -47,3 +53,7 @@ class Progress:
     def seconds(self) -> float:
         """Seconds since the run began."""
         return time.monotonic() - self.started
+
+    def busy(self) -> float:
+        """The share of one processor that this process has used since the run began."""
+        return (time.process_time() - self.started_processor) / max(self.seconds(), 1e-6)

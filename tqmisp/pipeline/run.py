@@ -81,6 +81,7 @@ class _Pipeline(Generic[D, U, V]):
         self.progress = progress
         self.stop = stop
         self.interrupted = False
+        self.admitted_at: float | None = None
         self.batcher: Batcher[D, V] = Batcher(
             max_items=limits.slice_items, max_bytes=limits.slice_bytes, size_of=size_of
         )
@@ -113,6 +114,8 @@ class _Pipeline(Generic[D, U, V]):
                 for number, sink in enumerate(sinks):
                     stages.start_soon(self._deliver, sink, slices_out.clone(), name=f"deliver {number}")
         self.interrupted = everything.cancelled_caught
+        if self.admitted_at is not None:
+            self.progress.waiting.sink += time.monotonic() - self.admitted_at
 
     async def _read(self, source: Source[T], pages: MemoryObjectSendStream[Page[T]], reading: CancelScope) -> None:
         self.progress.phase = "reading"
@@ -184,6 +187,7 @@ class _Pipeline(Generic[D, U, V]):
                 if not await self._hand_over(full, slices):
                     return
             await self._hand_over(self.batcher.flush(), slices)
+            self.admitted_at = time.monotonic()
 
     async def _hand_over(self, full: Sequence[Slice[D, V]], slices: MemoryObjectSendStream[Slice[D, V]]) -> bool:
         """Give slices to the sinks; False when no sink is left to take them."""
