@@ -29,6 +29,7 @@ from tqmisp.misp.publish import publish
 from tqmisp.misp.retire import Retirer
 from tqmisp.misp.sink import MispSink
 from tqmisp.model import EventRef, Indicator, Planned
+from tqmisp.observe.advice import advise
 from tqmisp.observe.listener import Listener
 from tqmisp.observe.receipt import EventLine, Receipt, TargetReceipt
 from tqmisp.observe.timeline import CountTypes
@@ -209,6 +210,7 @@ class Transfer:
         line.balanced = not line.imbalance
         knee = self._sink.pace.controller.knee
         if knee.rate:
+            line.requests_in_flight, line.chunk_size = knee.in_flight, knee.chunk
             await self._place.journal.learn(self._place.target, knee.as_json())
         counters, waiting = self._misp.counters, progress.waiting
         line.requests, line.write_requests, line.retries = counters.requests, counters.write_requests, progress.retries
@@ -219,6 +221,8 @@ class Transfer:
             "misp": round(waiting.sink, 3),
             "backoff": round(waiting.backoff, 3),
         }
+        correlates = not self._settings.events.disable_correlation
+        line.advice = advise(progress, seconds=progress.seconds(), busy=progress.busy(), correlates=correlates).text
         return line
 
     async def _look_at(self, ref: EventRef, line: TargetReceipt) -> None:
@@ -229,6 +233,10 @@ class Transfer:
         held = event.attributes if event else 0
         if expected > held and event is not None:
             held = await reader.count(ref.uuid)  # MISP does not count along with every way to edit
+        if expected > held and event is not None:
+            async for found in reader.of_event(ref.uuid, deleted=True):
+                self.ledger.tally.kept["deleted"] += await self.ledger.note_deleted([each.uuid for each in found])
+            expected = await self.ledger.count(ref)
         line.events.append(
             EventLine(
                 ref.uuid,
@@ -240,7 +248,9 @@ class Transfer:
             )
         )
         if expected > held:
-            line.imbalance.append(f"{ref.info}: {expected} attributes were confirmed, MISP counts {held}.")
+            line.imbalance.append(
+                f"{ref.info}: {expected} attributes were confirmed, MISP counts {held}. tqmisp verify shows the difference."
+            )
 
     async def _go_on(self, source: ThreatQSource, scope: str) -> bool:
         """Note how far the source is accounted for, from where an earlier run broke off, if one did."""

@@ -553,6 +553,10 @@ class Ledger:
         if self._positions.move() and self._keep_positions is not None:
             self._keep_positions(connection, self._positions.settled)
 
+    async def note_deleted(self, uuids: Sequence[bytes]) -> int:
+        """Note that people have deleted attributes in MISP; how many of them were delivered and are news."""
+        return await self._database.do(lambda connection: self._rows.set_deleted(connection, uuids))
+
     async def count(self, event: EventRef) -> int:
         """How many attributes of an event the ledger takes for delivered, and not withdrawn by deletion."""
         return await self._database.do(lambda connection: self._rows.count(connection, event.number))

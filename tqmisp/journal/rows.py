@@ -241,6 +241,11 @@ class Rows:
             [{"b_target": self.target, "b_key": key, "b_uuid": uuid} | values for key, uuid, values in changes],
         )
 
+    def set_deleted(self, connection: Connection, uuids: Sequence[bytes]) -> int:
+        """Mark those of these attributes that are delivered as deleted in MISP; return how many were."""
+        here = (ledger.c.target_id == self.target) & ledger.c.uuid.in_(uuids) & (ledger.c.state == State.LIVE)
+        return connection.execute(update(ledger).where(here).values(state=int(State.DELETED))).rowcount
+
     def drop(self, connection: Connection, places: Collection[Place]) -> None:
         """Delete rows."""
         if places:

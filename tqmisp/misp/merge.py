@@ -94,14 +94,15 @@ def _fields(wanted: Mapping[str, Any], here: Marks, bases: Sequence[Marks]) -> t
     kept: list[str] = []
     result: dict[str, Any] = {}
     for name in FIELDS:
-        now = getattr(here, name)
-        if name not in wanted or now == getattr(new, name):
-            result[name] = now if not bases or name in wanted else getattr(bases[-1], name)
-        elif not bases or any(getattr(base, name) == now for base in bases):
-            fields[name], result[name] = wanted[name], getattr(new, name)
-        else:
-            kept.append(name)
+        now, then = getattr(here, name), getattr(new, name)
+        ours = not bases or any(getattr(base, name) == now for base in bases)
+        if not ours:  # and stays so, even where people and ThreatQ happen to agree
             result[name] = getattr(bases[-1], name)
+            kept += [name] if name in wanted and now != then else []
+        elif name in wanted and now != then:
+            fields[name], result[name] = wanted[name], then
+        else:
+            result[name] = now
     return fields, kept, here._replace(**result)
 
 

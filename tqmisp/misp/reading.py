@@ -112,21 +112,23 @@ class MispReader:
             held.update((each.uuid, each) for each in map(_whole, rows))
         return held
 
-    async def of_event(self, uuid: str, *, since: int = 0) -> AsyncGenerator[list[Whole], None]:
+    async def of_event(self, uuid: str, *, since: int = 0, deleted: bool = False) -> AsyncGenerator[list[Whole], None]:
         """Yield the attributes of an event, softly deleted ones too, in pages.
 
         Args:
             uuid: of the event.
             since: only those that were changed at or after this moment, in seconds since 1970.
+            deleted: only those that are deleted.
         """
-        query = {"eventid": uuid, "limit": ROWS_A_PAGE} | ({"attribute_timestamp": str(since)} if since else {})
+        query: dict[str, Any] = {"eventid": uuid, "limit": ROWS_A_PAGE}
+        query |= ({"attribute_timestamp": str(since)} if since else {}) | ({"deleted": [1]} if deleted else {})
         page = 1
         while rows := await self._rows(query | {"page": page}):
             # a MISP that does not know the event searches over all of them
             found = [each for each in map(_whole, rows) if each.event_uuid == uuid and each.timestamp >= since]
             if not found and not since:
                 return
-            yield found
+            yield [each for each in found if each.deleted] if deleted else found
             if len(rows) < ROWS_A_PAGE:
                 return
             page += 1
