@@ -35,7 +35,7 @@ _find_pythons()
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the tests; on every Python from the oldest to the newest that is installed."""
-    session.install("-q", "-e", ".", *GROUPS["tests"])
+    session.install("-q", "-e", ".", *GROUPS["tests"], *GROUPS["bench"])
     session.run("pytest", *session.posargs)
 
 
@@ -85,7 +85,7 @@ def lowest(session: nox.Session) -> None:
         "-o",
         lowest_versions,
     )
-    session.install("-q", "-r", lowest_versions, *GROUPS["tests"])
+    session.install("-q", "-r", lowest_versions, *GROUPS["tests"], *GROUPS["bench"])
     session.install("-q", "--no-deps", "-e", ".")
     session.run("pytest", *session.posargs)
 
@@ -106,6 +106,6 @@ def package(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure: ``nox -s bench -- --sizes 100000 --output figures.json``."""
-    session.install("-q", ".")
+    """Measure: ``nox -s bench -- --scenarios instant --sizes 100000 --output folder --check``."""
+    session.install("-q", "-e", ".", *GROUPS["bench"])
     session.run("python", "-m", "benchmarks", *session.posargs)

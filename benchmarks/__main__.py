@@ -1,39 +1,106 @@
-"""``python -m benchmarks``: run the export benchmark and print, or keep, its figures."""
+"""``python -m benchmarks``: compare the exporter with others, and keep, draw and judge the figures."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from benchmarks import export, machine
+from benchmarks import machine, report, rounds
+from benchmarks.scenario import SIZES, Scenario, catalogue
+from benchmarks.servers import MispSetup
+from benchmarks.verdicts import verdicts
+from tqmisp.simulators.misp import CALIBRATIONS
 
 
-def main() -> None:
-    """Run every size that was asked for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000], help="indicators of each export")
-    parser.add_argument("--output", type=Path, help="write the figures to this file, as JSON")
-    arguments = parser.parse_args()
-    results = []
-    for size in arguments.sizes:
-        result = export.measure(size)
-        results.append(result)
-        for name in ("first", "second"):
-            run = result[name]
-            print(
-                f"{size:>9,} {name:<6} {run['indicators_per_second']:>7,} indicators/s  "
-                f"{run['seconds']:>7.1f} s  peak {run['peak_rss_mb']:>6.1f} MB  "
-                f"{run['write_requests']:>5} writes  cpu {run['cpu_seconds']:.1f} s",
-                flush=True,
-            )
-    document = {"taken": datetime.now(UTC).date().isoformat(), "machine": machine.describe(), "export": results}
-    if arguments.output:
-        arguments.output.write_text(json.dumps(document, indent=1) + "\n")
-    else:
-        print(json.dumps(document, indent=1))
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    made.add_argument("--scenarios", nargs="+", metavar="NAME", help="only these; instant, latency, or see --list")
+    made.add_argument("--sizes", type=int, nargs="+", default=SIZES, metavar="N", help="of instant; such as 10000000")
+    made.add_argument("--rounds", type=int, default=3, metavar="N")
+    made.add_argument("--latency", type=float, metavar="SECONDS", help="of ThreatQ, for each page")
+    made.add_argument("--calibration", choices=CALIBRATIONS, help="of MISP")
+    made.add_argument("--workers", type=int, metavar="N", help="of MISP, with a processor each")
+    made.add_argument("--output", type=Path, metavar="FOLDER", help="write figures, table and pictures there")
+    made.add_argument("--page", type=Path, metavar="FILE", help="put the table into this page, between its marks")
+    made.add_argument(
+        "--check", action="store_true", help="say for each claim whether it holds; exit with 1 if not all do"
+    )
+    made.add_argument("--again", type=Path, metavar="FILE", help="do not measure: judge and draw these figures")
+    made.add_argument("--list", action="store_true", help="name the scenarios")
+    return made
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure, or read what was measured; then write, draw and judge."""
+    given = parser().parse_args(argv)
+    if given.list:
+        print("\n".join(f"{name:<18} {each.title}" for name, each in catalogue(given.sizes).items()))
+        return 0
+    document = json.loads(given.again.read_text()) if given.again else _measure(given)
+    table = report.markdown(document)
+    print("\n" + table)
+    if given.output:
+        _write(document, table, given.output)
+    if given.page:
+        report.insert(given.page, table)
+    if given.check:
+        found = verdicts(document["scenarios"])
+        print("\n".join(map(str, found)))
+        return int(any(each.holds is False for each in found))
+    return 0
+
+
+def _measure(given: argparse.Namespace) -> dict[str, Any]:
+    chosen = [_changed(scenario, given) for scenario in _chosen(given)]
+    return {
+        "taken": datetime.now(UTC).date().isoformat(),
+        "machine": machine.describe(),
+        "rounds": given.rounds,
+        "scenarios": {scenario.name: rounds.measure(scenario, given.rounds, _say) for scenario in chosen},
+    }
+
+
+def _chosen(given: argparse.Namespace) -> list[Scenario]:
+    """The scenarios of these names, or whose names begin so."""
+    known = catalogue(given.sizes)
+    if not given.scenarios:
+        return list(known.values())
+    chosen = {name: each for wanted in given.scenarios for name, each in known.items() if name.startswith(wanted)}
+    if not chosen:
+        raise SystemExit(f"There is no such scenario; there are: {', '.join(known)}")
+    return list(chosen.values())
+
+
+def _changed(scenario: Scenario, given: argparse.Namespace) -> Scenario:
+    """A scenario with other servers."""
+    if given.latency is not None:
+        scenario = replace(scenario, latency=given.latency, title=f"{scenario.title}, {given.latency:g} s a page")
+    if given.calibration or given.workers:
+        calibration = given.calibration or scenario.misp.calibration
+        setup = MispSetup(calibration=calibration, workers=given.workers)
+        title = f"{scenario.title}, MISP {calibration} with {given.workers or 'its'} workers"
+        scenario = replace(scenario, misp=setup, title=title)
+    return scenario
+
+
+def _write(document: dict[str, Any], table: str, folder: Path) -> None:
+    from benchmarks import plots  # noqa: PLC0415  so that this process is small while it measures
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(document) + "\n")
+    (folder / "table.md").write_text(table)
+    plots.draw(document, folder)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
