@@ -102,7 +102,14 @@ def _effort(target: TargetReceipt) -> Text:
     text = (
         f"{target.requests:,} requests to MISP, {target.write_requests:,} of them to write; {target.retries:,} retries."
     )
-    return Text(f"{text}\nTime went to: {waits}." if waits else text)
+    lines = [text]
+    if waits:
+        lines.append(f"Time went to: {waits}.")
+    if target.requests_in_flight is not None:
+        lines.append(f"Found best: {target.requests_in_flight} requests at once of {target.chunk_size:,} attributes.")
+    if target.advice:
+        lines.append(escape(target.advice))
+    return Text("\n".join(lines))
 
 
 def status(document: Mapping[str, Any]) -> RenderableType:

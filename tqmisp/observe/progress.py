@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tqmisp.observe.advice import Advice, advise
 from tqmisp.pipeline.progress import Progress
 
 LIVE_SECONDS = 0.25
@@ -58,6 +59,10 @@ class View:
             return None
         return max(0, self.progress.total - self._dealt_with()) / rate
 
+    def advice(self) -> Advice:
+        """What the run waits for, since it began."""
+        return advise(self.progress, seconds=self.progress.seconds(), busy=self.progress.busy())
+
     def line(self) -> str:
         """All of it in one line."""
         progress = self.progress
@@ -70,7 +75,8 @@ class View:
         left = self.seconds_left()
         if left is not None:
             parts.append(f"{_duration(left)} left")
-        return ", ".join(parts)
+        limit = self.advice().limit
+        return f"{', '.join(parts)}. {limit}" if limit else ", ".join(parts)
 
     def _rest(self) -> list[tuple[int, str]]:
         progress = self.progress
@@ -109,6 +115,9 @@ class View:
         grid.add_row(top)
         grid.add_row(below)
         grid.add_row(Text(f"{'':13}{rest}", style="dim"))
+        limit = self.advice().limit
+        if limit:
+            grid.add_row(Text(limit, style="dim", no_wrap=True, overflow="ellipsis"))
         return grid
 
 

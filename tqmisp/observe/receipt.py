@@ -57,6 +57,12 @@ class TargetReceipt:
     retries: int = 0
     seconds_waiting_for: dict[str, float] = field(default_factory=dict)
     """Keys ``threatq``, ``mapping``, ``journal``, ``misp`` and ``backoff``; the stages work at the same time."""
+    advice: str = ""
+    """What limited the run, and what would help; empty where nothing did."""
+    requests_in_flight: int | None = None
+    """Writing requests under way at once that MISP was found to answer best; None where nothing was written."""
+    chunk_size: int | None = None
+    """Attributes a request that it was found to answer best."""
 
     def accounted(self) -> int:
         """The indicators whose fate is known."""
