@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "package"]
+nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "browser", "package"]
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
 GROUPS = PROJECT["dependency-groups"]
@@ -67,6 +68,15 @@ def docs(session: nox.Session) -> None:
     """Run the examples of the documentation, and follow its links."""
     session.install("-q", "-e", ".", *GROUPS["tests"])
     session.run("pytest", "tests/test_docs.py", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Look at the report in a headless Chromium, where there is one."""
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        session.skip("There is no Chromium on the path: apt install chromium.")
+    session.install("-q", "-e", ".", *GROUPS["tests"], *GROUPS["browser"])
+    session.run("pytest", "tests/browser", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])

@@ -20,6 +20,7 @@ HOSTILE = {
     "line\u2028end": r"line\u2028end",
     "half\ud800": r"half\ud800",  # cannot be encoded
     "tag\U000e0041": r"tag\U000e0041",
+    "e" + "\u0301" * 6: "e" + "\u0301" * 4 + r"\u0301\u0301",  # piles up over the lines above
     "plain é 漢 \\ [bold]x[/]": "plain é 漢 \\ [bold]x[/]",
 }
 

@@ -32,6 +32,10 @@ MOST_BARS = 20
 """Types or codes that get a line of their own."""
 VALUE_CHARACTERS = 300
 """Of a value or a reason that are shown."""
+LABEL_CHARACTERS = 80
+"""Of a type or a code beside a bar."""
+TEXT_CHARACTERS = 500
+"""Of any other text that are shown."""
 NUMBERS = ("created", "updated", "unchanged", "merged", "retired")
 REFUSALS = ("rejected", "filtered", "quarantined")
 _OTHER_COUNTS = ("rescued", "kept")
@@ -95,14 +99,20 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": _number, "duration": _duration, "moment": _moment, "percent": _percent}
+    environment.filters |= {
+        "number": _number,
+        "duration": _duration,
+        "moment": _moment,
+        "percent": _percent,
+        "label": _label,
+    }
     return environment
 
 
 def _shown(value: object) -> object:
     """What the template prints: neither a secret nor anything that acts; our own markup as it is."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return escape(redact(value))
+        return escape(redact(value), limit=TEXT_CHARACTERS)
     return value
 
 
@@ -221,6 +231,10 @@ def _short(text: str) -> str:
     if len(text) <= VALUE_CHARACTERS:
         return text
     return f"{text[:VALUE_CHARACTERS]}… ({len(text):,} characters)"
+
+
+def _label(text: str) -> str:
+    return text if len(text) <= LABEL_CHARACTERS else f"{text[:LABEL_CHARACTERS]}…"
 
 
 def address(url: str) -> str:
