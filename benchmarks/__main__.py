@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--latency", type=float, metavar="SECONDS", help="of ThreatQ, for each page")
     made.add_argument("--calibration", choices=CALIBRATIONS, help="of MISP")
     made.add_argument("--workers", type=int, metavar="N", help="of MISP, with a processor each")
+    made.add_argument("--faults", metavar="SPEC", help="of both, as of tqmisp sandbox; PyMISP and the floor may fail")
     made.add_argument("--output", type=Path, metavar="FOLDER", help="write figures, table and pictures there")
     made.add_argument("--page", type=Path, metavar="FILE", help="put the table into this page, between its marks")
     made.add_argument(
@@ -86,6 +87,8 @@ def _changed(scenario: Scenario, given: argparse.Namespace) -> Scenario:
         setup = MispSetup(calibration=calibration, workers=given.workers)
         title = f"{scenario.title}, MISP {calibration} with {given.workers or 'its'} workers"
         scenario = replace(scenario, misp=setup, title=title)
+    if given.faults is not None:
+        scenario = replace(scenario, faults=given.faults, title=f"{scenario.title}, with faults")
     return scenario
 
 

@@ -7,7 +7,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,11 @@ class Course:
         self._scenario = scenario
         self._folder = folder
         self._pages, self._writes = folder / "pages", folder / "writes"
-        setup = ThreatQSetup(indicators=scenario.indicators, latency=scenario.latency, record=str(self._pages))
+        setup = ThreatQSetup(
+            indicators=scenario.indicators, latency=scenario.latency, faults=scenario.faults, record=str(self._pages)
+        )
         self._threatq = stack.enter_context(start(setup))
+        self._misp = replace(scenario.misp, faults=scenario.faults)
         self._states = 0
 
     def wanted(self, heat: Callable[[], Iterator[tuple[str, Result]]]) -> bool:
@@ -71,20 +74,20 @@ class Course:
     def exporter(self) -> Iterator[tuple[str, Result]]:
         """The exporter from nothing, and once more when there is nothing to do."""
         state = self._new_state()
-        with start(self._scenario.misp) as misp:
+        with start(self._misp) as misp:
             yield "first", self._export(misp, state)
             if "second" in self._scenario.contenders:
                 yield "second", self._export(misp, state)
 
     def floor(self) -> Iterator[tuple[str, Result]]:
         """The same bytes."""
-        with start(self._scenario.misp) as misp:
+        with start(self._misp) as misp:
             brief = {"pages": str(self._pages), "writes": str(self._writes), "in_flight": self._scenario.in_flight}
             yield "floor", self._contend(misp, "benchmarks.floor", {"readers": 2, **brief})
 
     def pymisp(self) -> Iterator[tuple[str, Result]]:
         """What one would write with PyMISP."""
-        with start(self._scenario.misp) as misp:
+        with start(self._misp) as misp:
             brief = {"indicators": min(self._scenario.sample, self._scenario.indicators)}
             yield "pymisp", self._contend(misp, "benchmarks.pymisp_exporter", brief)
 
@@ -94,6 +97,7 @@ class Course:
 
     def _export(self, misp: Server, state: Path) -> Result:
         config = self._folder / "tqmisp.toml"
+        config.touch(mode=0o600)
         config.write_text(_config(self._threatq.login, misp.login))
         command = ["tqmisp", "run", "--config", str(config), "--state", str(state), "--json", "--no-progress", "--full"]
         result, told = self._run(misp, command)
@@ -111,6 +115,7 @@ class Course:
 
     def _run(self, misp: Server, command: list[str]) -> tuple[Result, dict[str, Any]]:
         before, written = self._threatq.ask(), misp.ask()
+        struck = self._threatq.faults() + misp.faults()
 
         def look() -> dict[str, float]:
             threatq, stored = self._threatq.ask(), misp.ask()
@@ -133,6 +138,7 @@ class Course:
             "write_requests": stored["write_requests"] - written["write_requests"],
             "bytes_read": read["bytes"] - before["bytes"],
             "bytes_sent": stored["bytes"] - written["bytes"],
+            "faults": self._threatq.faults() + misp.faults() - struck,
             "samples": ended.samples,
         }
         if saturated(self._scenario.misp):

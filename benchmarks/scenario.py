@@ -13,6 +13,7 @@ SAMPLE = 50_000
 CHUNK = 1_000
 """Attributes a request by which a server is said to be saturated: more make MISP 2.5.1 hardly faster."""
 
+FAULTS = "*=503@1%; *=reset-after@1%; misp:events/edit=500-after@2%; threatq:indicators/query=half-answer@2%"
 INSTANT = MispSetup()
 
 
@@ -26,6 +27,7 @@ class Scenario:
         indicators: that ThreatQ has; some nine in ten are selected.
         contenders: ``first`` and ``second`` run of the exporter, ``floor``, ``pymisp``; the second needs the first.
         latency: of ThreatQ, seconds a page.
+        faults: what goes wrong on both servers.
         misp: the server that is written to.
         sample: indicators for PyMISP at most.
         in_flight: writing requests that the floor has under way.
@@ -36,6 +38,7 @@ class Scenario:
     indicators: int
     contenders: tuple[str, ...] = ("first", "second", "floor", "pymisp")
     latency: float = 0.0
+    faults: str = ""
     misp: MispSetup = INSTANT
     sample: int = SAMPLE
     in_flight: int = 3
@@ -45,9 +48,9 @@ def catalogue(sizes: Sequence[int] = SIZES) -> dict[str, Scenario]:
     """All scenarios by name.
 
     Args:
-        sizes: of those in which MISP costs nothing; the largest is also read with latency.
+        sizes: of those in which MISP costs nothing; the largest is also read with latency, the middle one with faults.
     """
-    measured = "measured-2.5.1"
+    measured, middle = "measured-2.5.1", sorted(sizes)[len(sizes) // 2]
     found = [
         Scenario(name=f"instant-{size}", title=f"{size:,} indicators, instant MISP", indicators=size) for size in sizes
     ]
@@ -58,6 +61,13 @@ def catalogue(sizes: Sequence[int] = SIZES) -> dict[str, Scenario]:
             indicators=max(sizes),
             contenders=("first", "second"),
             latency=0.2,
+        ),
+        Scenario(
+            name=f"faulty-{middle}",
+            title=f"{middle:,} indicators, instant MISP, one in 30 requests fails",
+            indicators=middle,
+            contenders=("first",),
+            faults=FAULTS,
         ),
         Scenario(
             name="two-workers",

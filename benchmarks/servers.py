@@ -24,6 +24,7 @@ from aiohttp import web
 from benchmarks.process import ROOT
 from benchmarks.watch import PLACE, MispWatch, ThreatQWatch
 from tqmisp.simulators import misp, threatq
+from tqmisp.simulators.faults import FaultPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,8 @@ class ThreatQSetup:
     indicators: int
     latency: float = 0.0
     """Seconds for each page."""
+    faults: str = ""
+    """What goes wrong, as ``tqmisp sandbox --faults`` takes it; pages are made anew each time then."""
     record: str | None = None
     """The file to write each request for a page to."""
 
@@ -47,6 +50,8 @@ class MispSetup:
     """Instead of the calibration's; each has a processor of its own then, and none slows another."""
     halves_after: int | None = None
     """Attributes after which everything takes twice as long."""
+    faults: str = ""
+    """As at ThreatQ."""
     record: str | None = None
     """The file to write each writing request to."""
 
@@ -67,7 +72,14 @@ class Server:
 
     def ask(self, what: str = "") -> Any:  # noqa: ANN401 - JSON
         """What the watch has seen: counters, or with ``/writes`` each writing request."""
-        with urllib.request.urlopen(f"{self.url}{PLACE}{what}", timeout=60) as answer:  # noqa: S310  our own server
+        return self._get(f"{PLACE}{what}")
+
+    def faults(self) -> int:
+        """How many requests were struck by a fault so far."""
+        return int(self._get("/_simulator/faults")["injected"])
+
+    def _get(self, path: str) -> Any:  # noqa: ANN401
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:  # noqa: S310  our own server
             return json.load(answer)
 
 
@@ -89,15 +101,17 @@ def start(setup: ThreatQSetup | MispSetup) -> Iterator[Server]:
 
 
 async def _serve(setup: ThreatQSetup | MispSetup) -> None:
+    faults = FaultPlan.parse(setup.faults)
     if isinstance(setup, ThreatQSetup):
         account = threatq.ThreatQSimulatorOptions()
-        pages = ThreatQWatch(latency=setup.latency, record=setup.record)
-        app = threatq.create_app(threatq.generate(setup.indicators), account, middlewares=[pages.middleware])
+        pages = ThreatQWatch(latency=setup.latency, record=setup.record, remembers=not setup.faults)
+        library = threatq.generate(setup.indicators)
+        app = threatq.create_app(library, account, middlewares=[pages.middleware], faults=faults)
         told = {name: getattr(account, name) for name in ("client_id", "email", "password")}
     else:
         store = misp.MispStore()
         writes = MispWatch(store, halves_after=setup.halves_after, record=setup.record)
-        app = misp.create_app(store, setup.options(), middlewares=[writes.middleware])
+        app = misp.create_app(store, setup.options(), middlewares=[writes.middleware], faults=faults)
         told = {"key": misp.DEFAULT_KEY}
     gc.freeze()
     gc.set_threshold(100_000, 50, 1_000)  # a million stored attributes are no garbage

@@ -32,6 +32,10 @@ def verdicts(scenarios: Scenarios) -> list[Verdict]:
     found: list[Verdict] = []
     if sizes:
         found += _instant(scenarios, sizes)
+    for name, scenario in scenarios.items():
+        undisturbed = scenarios.get(name.replace("faulty", "instant"))
+        if name.startswith("faulty") and undisturbed is not None:
+            found.append(_whole(scenario, undisturbed))
     for name in ("two-workers", "eight-workers", "halving"):
         found.append(_busy(name, scenarios.get(name)))
     return found
@@ -82,6 +86,15 @@ def _flat(scenarios: Scenarios, sizes: list[int]) -> Iterator[Verdict]:
         claim = "the cost of each further indicator, from size to size, within 15 %"
         change = further[-1] / further[0] - 1
         yield _judge(claim, change, lambda value: abs(value) <= 0.15, f"{{:+.1%}} ({shown})")
+
+
+def _whole(scenario: dict[str, Any], undisturbed: dict[str, Any]) -> Verdict:
+    """Whether faults have cost no attribute."""
+    faulty, quiet = scenario["contenders"]["first"], undisturbed["contenders"]["first"]
+    pace = f"{faulty['indicators_per_second'] / quiet['indicators_per_second']:.0%} of the rate without"
+    missing, faults = quiet["stored"] - faulty["stored"], faulty["faults"]
+    figure = f"{missing:.0f} missing after {faults:.0f} faults, {pace}"
+    return Verdict(f"{scenario['title']}: all is stored", figure, missing == 0 and faults > 0)
 
 
 def _busy(name: str, scenario: dict[str, Any] | None) -> Verdict:

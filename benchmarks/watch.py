@@ -58,13 +58,14 @@ class ThreatQWatch:
     Args:
         latency: seconds that each page takes.
         record: where to write the requests for pages.
+        remembers: answer the same request a second time from memory.
     """
 
-    def __init__(self, *, latency: float, record: str | None) -> None:
+    def __init__(self, *, latency: float, record: str | None, remembers: bool = True) -> None:
         self._latency = latency
         self._recorder = Recorder(record)
-        self._pages: dict[tuple[str, bytes], tuple[bytes, int]] = {}
-        self._remembered = 0
+        self._pages: dict[tuple[str, bytes], _Page] = {}
+        self._room = MOST_REMEMBERED if remembers else 0
         self._requests = self._rows = self._bytes = 0
 
     @web.middleware
@@ -79,19 +80,33 @@ class ThreatQWatch:
         self._recorder.record(*key)
         if self._latency:
             await asyncio.sleep(self._latency)
-        if key not in self._pages:
+        page = self._pages.get(key)
+        if page is None:
             answer = await handler(request)
-            if not isinstance(answer, web.Response) or not isinstance(answer.body, bytes) or answer.status != 200:
+            page = _page(answer)
+            if page is None:
                 return answer
-            page = answer.body, len(orjson.loads(answer.body)["data"])
-            if self._remembered < MOST_REMEMBERED:
+            if self._room > 0:
                 self._pages[key] = page
-                self._remembered += len(page[0])
-        else:
-            page = self._pages[key]
-        self._rows += page[1]
-        self._bytes += len(page[0])
-        return web.Response(body=page[0], content_type="application/json")
+                self._room -= len(page.body)
+        self._rows += page.rows
+        self._bytes += len(page.body)
+        return web.Response(body=page.body, content_type="application/json")
+
+
+class _Page(NamedTuple):
+    body: bytes
+    rows: int
+
+
+def _page(answer: web.StreamResponse) -> _Page | None:
+    """The page in an answer; None where something else came, on purpose."""
+    if not isinstance(answer, web.Response) or not isinstance(answer.body, bytes) or answer.status != 200:
+        return None
+    try:
+        return _Page(answer.body, len(orjson.loads(answer.body)["data"]))
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 class MispWatch:

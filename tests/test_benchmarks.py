@@ -66,6 +66,15 @@ def test_verdicts(first: dict[str, Any], others: dict[str, dict[str, Any]], fail
     assert all(words in each.claim for each, words in zip(found, failing, strict=True))
 
 
+@pytest.mark.parametrize(("stored", "faults", "holds"), [(900, 7, True), (899, 7, False), (900, 0, False)])
+def test_faults_must_have_struck_and_cost_nothing(stored: int, faults: int, holds: bool) -> None:  # noqa: FBT001
+    """Everything is stored in spite of faults; a run without any proves nothing."""
+    quiet = {"contenders": {"first": _run(24_000, stored=900)}}
+    faulty = {"title": "faults", "contenders": {"first": _run(12_000, stored=stored, faults=faults)}}
+    found = verdicts({"instant-1000": quiet, "faulty-1000": faulty})
+    assert [each.holds for each in found if each.claim.startswith("faults")] == [holds]
+
+
 def test_what_was_not_measured_is_neither_passed_nor_failed() -> None:
     """Without figures, the claims about slow servers are open."""
     assert {each.holds for each in verdicts({})} == {None}
