@@ -74,7 +74,7 @@ def text(body: str, kind: str = "application/json", status: int = 200) -> Callab
         (json({}, 503), ThreatQUnavailable, "503"),
         (json({}, 408), ThreatQUnavailable, "408"),
         (json({}, 429), ThreatQUnavailable, "slow down"),
-        (text("<html>", "text/html"), ThreatQRefused, "text/html instead of JSON"),
+        (text("<html>", "text/html"), ThreatQUnavailable, "text/html instead of JSON$"),  # it has given us a token
         (text('{"data": [{"id"'), ThreatQUnavailable, "broken off"),
         (text("[" * 100_000), ThreatQUnavailable, "broken off"),
         (lambda: web.Response(status=302, headers={"Location": "https://x/login"}), ThreatQRefused, "login page"),
@@ -196,6 +196,25 @@ async def test_a_token_that_the_server_forgot_is_replaced_once() -> None:
     async with serving(app) as client:
         await client.get("/api/thing")
     assert logins == 2
+
+
+async def test_a_page_of_html_is_a_wrong_address_only_at_first() -> None:
+    """Where a ThreatQ has answered before, something stands in between for a while, and is waited out."""
+    tokens = [text("<html>", "text/html"), json({"access_token": "t"})]
+    things = [text("<html>", "text/html"), json({"data": 1})]
+
+    async def token(_request: web.Request) -> web.Response:
+        return tokens.pop(0)()
+
+    async def thing(_request: web.Request) -> web.Response:
+        return things.pop(0)()
+
+    app = web.Application()
+    app.add_routes([web.post("/api/token", token), web.get("/api/thing", thing)])
+    async with serving(app, attempts=2, backoff=0) as client:
+        with pytest.raises(ThreatQRefused, match=r"Is \[threatq\] url the address of a ThreatQ"):
+            await client.get("/api/thing")
+        assert (await client.get("/api/thing")).data == {"data": 1}
 
 
 async def test_requests_say_who_we_are() -> None:

@@ -171,6 +171,22 @@ def test_the_recorded_pages_are_followed() -> None:
         assert pager.announced == len(seen) == pager.rows
 
 
+@given(rows=st.integers(2, 300), limit=st.integers(1, 40), stuck=st.integers(0, 8))
+def test_a_cursor_that_ends_too_early_is_left(*, rows: int, limit: int, stuck: int) -> None:
+    """A mark that comes again is the end only where all rows are there; otherwise the rest is read by offset."""
+    server = Server(list(range(100, 100 + rows)))
+    pager = Pager(limit)
+    seen: Counter[int] = Counter()
+    while not pager.done:
+        params = pager.params()
+        answer = server.answer(params)
+        if stuck == 0 and "cursorMark" in params:
+            answer["nextCursorMark"] = params["cursorMark"]
+        stuck -= 1
+        seen.update(row["id"] for row in pager.take(answer))
+    assert seen == Counter(server.ids)
+
+
 @pytest.mark.parametrize("length", [2, 3, 7, 50])
 def test_a_cursor_that_goes_in_circles_is_left(length: int) -> None:
     """A circle of any length is noticed, and the rows are read by offset instead."""

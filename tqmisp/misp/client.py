@@ -66,6 +66,8 @@ class MispClient:
         self.counters = Counters()
         self.url = options.url.rstrip("/")
         self._session = session
+        self._is_known = False
+        """Whether it has answered as a MISP does, so that its address is right."""
 
     @classmethod
     @asynccontextmanager
@@ -153,21 +155,25 @@ class MispClient:
                 f"{what}: the connection to MISP was lost: {_short(str(error) or type(error).__name__)}"
             ) from error
         if status < 300:
-            return Answer(status, headers, await self._decode(what, headers, content))
+            return Answer(status, headers, await self._decode(what, headers, content, lost))
         raise self._error(what, status, headers, content, writes=writes)
 
-    async def _decode(self, what: str, headers: dict[str, str], content: bytes) -> Any:  # noqa: ANN401  it is JSON
+    async def _decode(self, what: str, headers: dict[str, str], content: bytes, lost: type[MispUnavailable]) -> Any:  # noqa: ANN401  it is JSON
         if not content:
             return None
         try:
             if len(content) > LARGE_BODY:
-                return await anyio.to_thread.run_sync(orjson.loads, content)
-            return orjson.loads(content)
+                decoded = await anyio.to_thread.run_sync(orjson.loads, content)
+            else:
+                decoded = orjson.loads(content)
         except orjson.JSONDecodeError as error:
             kind = headers.get("content-type", "no content type").partition(";")[0]
-            raise MispRefused(
-                f"{what}: {self.url} answered with {kind} instead of JSON. Is [misp] url the address of a MISP?"
-            ) from error
+            told = f"{what}: {self.url} answered with {kind} instead of JSON"
+            if self._is_known:
+                raise lost(told) from error  # something stands in between, for a while
+            raise MispRefused(f"{told}. Is [misp] url the address of a MISP?") from error
+        self._is_known = True
+        return decoded
 
     def _error(self, what: str, status: int, headers: dict[str, str], content: bytes, *, writes: bool) -> MispError:
         """What an answer above 299 means for the caller."""

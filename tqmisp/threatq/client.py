@@ -31,6 +31,9 @@ from tqmisp.threatq.options import ThreatQOptions
 
 log = structlog.get_logger(__name__)
 
+TOKENS = 2
+"""So many tokens may be refused, one after the other, before the login is taken to be at fault."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -63,6 +66,8 @@ class ThreatQClient:
         self.retries = 0
         self.waited = 0.0
         self._session = session
+        self._is_known = False
+        """Whether it has answered as a ThreatQ does, so that its address is right."""
         self._retry = RetryPolicy(options.attempts, options.backoff, options.backoff_max, hook=self._on_retry)
         self._tokens = Tokens(options, self._ask_for_token)
 
@@ -112,12 +117,13 @@ class ThreatQClient:
         log.info("trying again", attempt=attempt, error=str(error), seconds=round(wait, 1))
 
     async def _with_token(self, method: str, path: str, params: dict[str, str], body: dict[str, Any] | None) -> Answer:
-        """Send a request with a token; a token that the server does not know is replaced once."""
-        token = await self._tokens.get()
-        try:
-            return await self._request(method, path, params, body, token)
-        except TokenRefused:
-            await self._tokens.replace(token)
+        """Send a request with a token; one that the server does not know is replaced, but not for ever."""
+        for _ in range(TOKENS):
+            token = await self._tokens.get()
+            try:
+                return await self._request(method, path, params, body, token)
+            except TokenRefused:
+                await self._tokens.replace(token)
         return await self._request(method, path, params, body, await self._tokens.get())
 
     async def _request(
@@ -231,14 +237,18 @@ class ThreatQClient:
         if not content:
             return None
         try:
-            return loads(content)
+            decoded = loads(content)
         except (ValueError, RecursionError) as error:
             kind = one_line(headers.get("content-type", "no content type").partition(";")[0])
             if "json" in kind.lower():
                 raise ThreatQUnavailable(f"{what}: ThreatQ's answer is broken off, or is no JSON") from error
+            if self._is_known:  # something stands in between, for a while
+                raise ThreatQUnavailable(f"{what}: {self.url} answered with {kind} instead of JSON") from error
             raise ThreatQRefused(
                 f"{what}: {self.url} answered with {kind} instead of JSON. Is [threatq] url the address of a ThreatQ?"
             ) from error
+        self._is_known = True
+        return decoded
 
     def _error(self, what: str, status: int, headers: dict[str, str], content: bytes) -> ThreatQError:
         """What an answer above 299 means for the caller."""

@@ -120,27 +120,39 @@ class Pager:
         if not rows:
             self._end(shrunk)
         elif self._mark is not None and isinstance(mark, str) and mark:
-            self._follow(mark)
+            self._follow(mark, rows)
         else:
             self._mark = None
             rows = self._step(rows, shrunk)
         self.rows += len(rows)
         return rows
 
-    def _follow(self, mark: str) -> None:
+    def _follow(self, mark: str, rows: list[Any]) -> None:
         """Go on with the next mark, unless it is the same again, or one from long ago.
+
+        The same mark again is the end. Where rows are missing then, they are looked for by offset.
 
         One earlier mark is remembered, and moved after twice as many steps each time: a circle of any length is
         noticed without keeping all marks.
         """
-        self.done = mark == self._mark
-        if mark == self._landmark and not self.done:
+        if mark == self._mark:
+            self.done = self.announced is None or self.rows + len(rows) >= self.announced
+            if not self.done:
+                self._leave_cursor(rows)
+            return
+        if mark == self._landmark:
             self._mark = None  # try it once more from the start, by offset
             return
         self._steps += 1
         if self._steps == self._stride:
             self._landmark, self._steps, self._stride = mark, 0, self._stride * 2
         self._mark = mark
+
+    def _leave_cursor(self, rows: list[Any]) -> None:
+        """Go on by offset, with the row that ended this page."""
+        self._mark = None
+        self._offset = self.rows
+        self._step(rows, 0)
 
     def _step(self, rows: list[Any], shrunk: int) -> list[Any]:
         """Move the offset behind these rows, or back where rows were passed over; return the rows that are new."""
