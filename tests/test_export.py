@@ -61,9 +61,10 @@ async def world(library: Library, state: Path, *middlewares: Middleware) -> Asyn
                 email=ACCOUNT.email,
                 password=SecretStr(ACCOUNT.password),
                 attempts=2,
+                patience=0,
                 backoff=0,
             ),
-            misp=MispOptions(url=str(misp.make_url("")), key=SecretStr(DEFAULT_KEY), attempts=3, backoff=0),
+            misp=MispOptions(url=str(misp.make_url("")), key=SecretStr(DEFAULT_KEY), attempts=3, patience=0, backoff=0),
             events=EventOptions(namespace="test"),
             state=StateOptions(path=str(state)),
         )

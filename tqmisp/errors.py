@@ -33,8 +33,11 @@ class Transient(TqmispError):
     """The same request may succeed later.
 
     Attributes:
+        is_away: whether it is the server that cannot answer now, whatever is asked of it.
         retry_after: seconds that the server asked us to wait, or None where it did not say.
     """
+
+    is_away = True
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -72,11 +75,21 @@ class MispUnavailable(MispError, Transient):
 
 
 class MispUnclear(MispUnavailable):
-    """The answer was lost after the request had been sent: it may have been carried out, or still run."""
+    """The answer was lost after the request had been sent: it may have been carried out, or still run.
+
+    Attributes:
+        may_still_run: whether MISP is likely to be at work on it still, as behind a 504.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, may_still_run: bool = False) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.may_still_run = may_still_run
 
 
 class MispFault(MispError, Transient):
     """MISP answered 500: a value in the request, or its database, made it throw."""
+
+    is_away = False
 
 
 class MispTooLarge(MispError):

@@ -69,6 +69,7 @@ class Export:
             attempts=settings.misp.attempts,
             backoff=settings.misp.backoff,
             backoff_max=settings.misp.backoff_max,
+            patience=settings.misp.patience,
             hook=self._on_retry,
         )
 

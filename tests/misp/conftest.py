@@ -83,11 +83,16 @@ class Rig:
         return sorted(attribute.value for attribute in self.store.attributes(ref.uuid))
 
 
+async def _at_once(_seconds: float) -> None:
+    """Wait for nothing."""
+
+
 @asynccontextmanager
 async def rig(
     *middlewares: Middleware,
     store: MispStore | None = None,
     server: MispSimulatorOptions | None = None,
+    instead: Callable[[EventRef], EventRef | None] = lambda _: None,
     **changes: object,
 ) -> AsyncIterator[Rig]:
     """Serve a MISP, and open a sink to it that waits for nothing."""
@@ -95,10 +100,11 @@ async def rig(
     app = create_app(store, server, middlewares=middlewares)
     async with TestServer(app) as served:
         given: dict[str, object] = {"url": str(served.make_url("")), "key": SecretStr(DEFAULT_KEY), "chunk_size": 10}
+        given |= {"unclear_seconds": 0}
         options = MispOptions(**(given | changes))  # type: ignore[arg-type]
         async with MispClient.connect(options) as client:
-            retry = RetryPolicy(attempts=4, backoff=0, backoff_max=0)
-            yield Rig(MispSink(client, options, EventOptions(), retry=retry), client, store)
+            retry = RetryPolicy(attempts=4, backoff=0, backoff_max=0, sleep=_at_once)
+            yield Rig(MispSink(client, options, EventOptions(), retry=retry, instead=instead), client, store)
 
 
 def fault(path: str, *answers: Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]) -> Middleware:

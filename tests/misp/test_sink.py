@@ -23,8 +23,11 @@ from tests.misp.conftest import (
 )
 from tqmisp.errors import MispRefused, MispUnavailable
 from tqmisp.misp.identity import as_text
-from tqmisp.model import EventRef, Planned
+from tqmisp.misp.options import EventOptions
+from tqmisp.misp.sink import MispSink
+from tqmisp.model import Change, EventRef, Planned
 from tqmisp.pipeline.protocols import Outcome
+from tqmisp.pipeline.retry import RetryPolicy
 from tqmisp.simulators.misp import MispSimulatorOptions, MispStore, key_of
 
 
@@ -236,3 +239,79 @@ async def test_looking_tells_what_an_event_holds() -> None:
         await here.sink.deliver(part(domains(2)))
         await here.sink.deliver(part(domains(5)[3:], OTHER))
         assert await looked(here) == {item.uuid: NOW for item in domains(2)}
+
+
+async def test_a_server_that_fails_at_every_change_costs_no_attribute() -> None:
+    """Where MISP answers and cannot write, the run waits or ends; nothing is taken for the one that is to blame."""
+
+    async def broken(_request: web.Request, _handler: Handler) -> web.StreamResponse:
+        return web.json_response({"name": "An Internal Error Has Occurred."}, status=500)
+
+    async with rig(fault("/events/edit", *[broken] * 1000)) as here:
+        with pytest.raises(MispUnavailable, match="cannot write"):
+            await here.sink.deliver(part(domains(5)))
+        assert here.values() == []
+
+
+async def test_a_request_behind_a_504_is_waited_for_and_not_sent_twice() -> None:
+    """MISP goes on with it; what arrives later is found by looking."""
+    late: list[tuple[web.Request, Handler]] = []
+    looks = 0
+
+    async def time_out(request: web.Request, handler: Handler) -> web.StreamResponse:
+        await request.read()
+        late.append((request, handler))
+        return web.Response(status=504)
+
+    @web.middleware
+    async def arrive_at_the_third_look(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal looks
+        if late and "/attributes/restSearch" in request.path:
+            looks += 1
+            if looks == 3:
+                await late[0][1](late[0][0])
+        return await handler(request)
+
+    async with rig(arrive_at_the_third_look, fault("/events/edit", time_out), unclear_seconds=30) as here:
+        outcome = await here.sink.deliver(part(domains(3)))
+        assert len(outcome.stored) == 3
+        assert looks >= 3
+        assert here.store.write_requests == 2, "one for the event, one for the attributes"
+
+
+async def test_another_event_takes_the_place_of_one_that_people_deleted() -> None:
+    """Where there is one; what was bound for the old one arrives there, and the ledger is told."""
+    store = MispStore()
+    async with rig(store=store) as here:
+        await here.sink.deliver(part(domains(3)))
+        await here.client.write(f"/events/delete/{REF.uuid}", b"", method="DELETE")
+    async with rig(store=store, instead={REF: OTHER}.get) as here:
+        outcome = await here.sink.deliver(part(domains(2)))
+        assert [(item.key, ref) for item, ref in outcome.elsewhere] == [(item.key, OTHER) for item in domains(2)]
+        assert here.values(OTHER) == ["host0.example", "host1.example"]
+
+
+async def test_a_new_journal_takes_over_what_misp_has() -> None:
+    """As it is there: what people have made of it stays, deleted stays deleted, and nothing is made twice."""
+    async with rig() as here:
+        await here.sink.deliver(part(domains(3), OTHER))
+        first, second, _ = domains(3)
+        await here.client.write(f"/attributes/edit/{as_text(first.uuid)}", b'{"comment":"theirs"}')
+        await here.client.write(f"/attributes/delete/{as_text(second.uuid)}", b"{}")
+        sink = MispSink(here.client, here.client.options, EventOptions(), retry=RetryPolicy(), adopts=True)
+        outcome = await sink.deliver(part(domains(4)))
+        assert codes(outcome) == {"host1.example": ("filtered", "deleted_in_misp")}
+        assert [(item.change, ref.uuid) for item, ref in outcome.elsewhere] == [(Change.ADOPT, OTHER.uuid)] * 2
+        assert [item.key for item in outcome.stored] == [domains(4)[3].key]
+        assert outcome.kept == {"adopted": 1}
+        assert {each.comment for each in here.store.attributes(OTHER.uuid)} == {"theirs", ""}
+
+
+async def test_nothing_to_change_is_no_request() -> None:
+    """An update that people, or an earlier attempt, have made already."""
+    async with rig() as here:
+        await here.sink.deliver(part(domains(1)))
+        writes = here.store.write_requests
+        outcome = await here.sink.deliver(part([update("host0.example")]))
+        assert [item.key for item in outcome.unchanged] == [domains(1)[0].key]
+        assert here.store.write_requests == writes

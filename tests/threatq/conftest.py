@@ -27,6 +27,7 @@ def login(url: str, **changes: object) -> ThreatQOptions:
         "backoff": 0.0,
         "backoff_max": 0.0,
         "attempts": 3,
+        "patience": 0,
     }
     return ThreatQOptions(**(given | changes))  # type: ignore[arg-type]
 

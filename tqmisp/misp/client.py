@@ -149,7 +149,8 @@ class MispClient:
                 f"MISP at {self.url} cannot be reached: {_short(str(error))}. Check [misp] url and the network."
             ) from error
         except TimeoutError as error:
-            raise lost(f"{what}: no answer from MISP within {self.options.read_timeout:g} seconds") from error
+            text = f"{what}: no answer from MISP within {self.options.read_timeout:g} seconds"
+            raise (MispUnclear(text, may_still_run=True) if writes else MispUnavailable(text)) from error
         except aiohttp.ClientError as error:
             raise lost(
                 f"{what}: the connection to MISP was lost: {_short(str(error) or type(error).__name__)}"
@@ -188,8 +189,12 @@ class MispClient:
         if status == 503:
             return MispUnavailable(f"{what}: MISP is not available (503)", retry_after=wait)
         if status in {502, 504, 408}:
-            lost = MispUnclear if writes else MispUnavailable
-            return lost(f"{what}: the web server got no answer from MISP ({status})", retry_after=wait)
+            text = f"{what}: the web server got no answer from MISP ({status})"
+            if not writes:
+                return MispUnavailable(text, retry_after=wait)
+            return MispUnclear(text, retry_after=wait, may_still_run=status != 502)
+        if status >= 500 and not writes:
+            return MispUnavailable(f"{what}: MISP failed ({status} {said or 'without a word'})", retry_after=wait)
         if status >= 500:
             return MispFault(f"{what}: MISP failed ({status} {said or 'without a word'})", retry_after=wait)
         if said.startswith(BLOCKED):

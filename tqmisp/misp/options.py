@@ -36,7 +36,11 @@ class MispOptions:
     settle_seconds: float = 10.0
     """After a run that died, so long it is waited for requests of it that MISP may still be at work on."""
     attempts: int = 6
-    """How often one request is tried before the run ends."""
+    """How often one request is tried at least before the run ends."""
+    patience: float = 900.0
+    """Seconds that a MISP which is down or in maintenance is waited for; then the run ends, to be gone on with."""
+    unclear_seconds: float = 30.0
+    """After a time-out or 504, so long it is looked whether MISP finishes the request, before it is sent again."""
     backoff: float = 0.5
     """Seconds before the first repetition; doubled each time, with jitter."""
     backoff_max: float = 60.0

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import anyio
 import structlog
 
-from tqmisp.errors import EventBlocked, MispFault, MispRefused, MispTooLarge, MispUnclear
+from tqmisp.errors import EventBlocked, MispFault, MispRefused, MispTooLarge, MispUnavailable, MispUnclear
 from tqmisp.misp import event as bodies
 from tqmisp.misp.client import MispClient
 from tqmisp.misp.merge import merge
@@ -68,6 +68,7 @@ class MispSink:
         self.reader = MispReader(client, retry)
         self.pace = Pace(options, knee)
         self._client = client
+        self._options = options
         self._events = events
         self._retry = retry
         self._progress = progress or Progress()
@@ -242,12 +243,34 @@ class MispSink:
     async def _halve(self, ref: EventRef, whole: _Attempts, poison: dict[bytes, str], error: Exception) -> None:
         chunk = whole.chunk
         if len(chunk) == 1:
-            poison[chunk[0].uuid] = str(error)
+            if isinstance(error, MispTooLarge) or await self._can_write(ref):
+                poison[chunk[0].uuid] = str(error)
+            else:
+                await self._send(ref, _Attempts(self, ref, chunk, suspect=True), poison)
             return
         log.warning("chunk is cut in half", uuid=ref.uuid, attributes=len(chunk), error=str(error))
         middle = len(chunk) // 2
         for half in (chunk[:middle], chunk[middle:]):
             await self._send(ref, _Attempts(self, ref, half, suspect=whole.suspect), poison)
+
+    async def _can_write(self, ref: EventRef) -> bool:
+        """Whether MISP takes a change without any attribute, so that what it fails at is the attribute; or wait for it.
+
+        Raises:
+            MispUnavailable: it fails at every change; nothing is wrong with what was sent.
+        """
+        tries = 0
+
+        async def change_nothing() -> None:
+            nonlocal tries
+            tries += 1
+            try:
+                await self.post(ref, [])
+            except MispFault as error:
+                raise MispUnavailable(f"MISP reads and cannot write: {error}") from error
+
+        await self._retry.call(change_nothing)
+        return tries == 1
 
     async def post(self, ref: EventRef, chunk: Sequence[Planned]) -> None:
         """One request with a chunk, repeated by nobody."""
@@ -257,10 +280,21 @@ class MispSink:
         finally:
             self._progress.knee = self.pace.controller.knee
 
-    async def missing(self, ref: EventRef, chunk: Sequence[Planned]) -> list[Planned]:
-        """Those of a chunk that the event does not hold as they were sent."""
-        held = await self.reader.attributes([item.uuid for item in chunk])
-        return [item for item in chunk if not _arrived(ref, item, held.get(item.uuid))]
+    async def missing(self, ref: EventRef, chunk: Sequence[Planned], *, may_still_run: bool) -> list[Planned]:
+        """Those of a chunk that the event does not hold as they were sent.
+
+        MISP goes on with a request when its client or a proxy has given up: to send the same again would be a race,
+        so that it is looked for a while whether they arrive.
+        """
+        wait, pause = (self._options.unclear_seconds if may_still_run else 0.0), 1.0
+        while True:
+            held = await self.reader.attributes([item.uuid for item in chunk])
+            left = [item for item in chunk if not _arrived(ref, item, held.get(item.uuid))]
+            if not left or wait <= 0:
+                return left
+            pause = min(2 * pause, wait)
+            wait -= pause
+            await self._retry.sleep(pause)
 
     async def _look(
         self, ref: EventRef, items: Sequence[Planned], poison: dict[bytes, str], outcome: Outcome[EventRef, Planned]
@@ -302,13 +336,13 @@ class _Attempts:
         self._ref = ref
         self._left = chunk
         self._slot = slot
-        self._unclear = False
+        self._unclear = self._may_still_run = False
         self._faults = 0
 
     async def __call__(self) -> None:
         if self._unclear:
-            self._left = await self._sink.missing(self._ref, self._left)
-            self._unclear = False
+            self._left = await self._sink.missing(self._ref, self._left, may_still_run=self._may_still_run)
+            self._unclear = self._may_still_run = False
         slot, self._slot = self._slot or await self._sink.pace.take(), None
         with slot:
             if self._left:
@@ -318,8 +352,8 @@ class _Attempts:
         sink, ref, left = self._sink, self._ref, self._left
         try:
             await sink.pace.send(ref.uuid, len(left), lambda: sink.post(ref, left), suspect=self.suspect)
-        except MispUnclear:
-            self._unclear = True
+        except MispUnclear as error:
+            self._unclear, self._may_still_run = True, error.may_still_run
             raise
         except MispFault as error:
             self._unclear = True  # when PHP runs out of memory, all may have been saved

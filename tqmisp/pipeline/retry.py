@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import anyio
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from tqmisp.errors import Transient
 
 R = TypeVar("R")
+LONGEST = 900.0
+"""Seconds that a server may ask us to wait, whatever is configured: the period of MISP's own limit on searches."""
 Hook = Callable[[int, Exception, float], None]
 """Told before each wait: the attempt that failed, its error, and the seconds of the wait."""
 
@@ -32,6 +34,8 @@ class RetryPolicy:
     """Seconds that the first wait takes at most; the bound doubles with each further one."""
     backoff_max: float = 60.0
     """Seconds that a wait takes at most, unless the server asks for more."""
+    patience: float = 0.0
+    """Seconds for which a server that is away is waited for, beyond the number of attempts."""
     hook: Hook = _nothing
     sleep: Callable[[float], Awaitable[None]] = field(default=anyio.sleep, repr=False)
 
@@ -43,7 +47,7 @@ class RetryPolicy:
         """
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Transient),
-            stop=stop_after_attempt(self.attempts),
+            stop=self._enough,
             wait=self._wait,
             sleep=self.sleep,
             before_sleep=self._tell,
@@ -59,6 +63,18 @@ class RetryPolicy:
 
         await retrying(attempt)
         return results.pop()
+
+    def _enough(self, state: RetryCallState) -> bool:
+        """Whether to give up: after the last attempt, but not before the patience with a server that is away is over.
+
+        A server that asks for more time than anybody would wait gets none.
+        """
+        error = state.outcome.exception() if state.outcome else None
+        patience = self.patience if isinstance(error, Transient) and error.is_away else 0.0
+        if state.upcoming_sleep > max(self.backoff_max, patience, LONGEST):
+            return True
+        waited = state.idle_for + state.upcoming_sleep
+        return state.attempt_number >= self.attempts and waited >= patience
 
     def _wait(self, state: RetryCallState) -> float:
         """Random below a growing bound, so that many clients do not come back at once, but never too early."""

@@ -68,7 +68,9 @@ class ThreatQClient:
         self._session = session
         self._is_known = False
         """Whether it has answered as a ThreatQ does, so that its address is right."""
-        self._retry = RetryPolicy(options.attempts, options.backoff, options.backoff_max, hook=self._on_retry)
+        self._retry = RetryPolicy(
+            options.attempts, options.backoff, options.backoff_max, options.patience, hook=self._on_retry
+        )
         self._tokens = Tokens(options, self._ask_for_token)
 
     @classmethod

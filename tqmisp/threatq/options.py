@@ -40,7 +40,9 @@ class ThreatQOptions:
     page_size: int = 1000
     """Rows a page; 1,000 is the largest that is known to work on this route."""
     attempts: int = 6
-    """How often one request is tried before the run ends."""
+    """How often one request is tried at least before the run ends."""
+    patience: float = 900.0
+    """Seconds that a ThreatQ which is down is waited for; then the run ends, to be gone on with."""
     backoff: float = 0.5
     """Seconds before the first repetition; doubled each time, with jitter."""
     backoff_max: float = 60.0
