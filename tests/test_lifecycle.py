@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ class Histories(RuleBasedStateMachine):
     @rule(count=st.integers(1, 6))
     def add(self, count: int) -> None:
         """New indicators."""
-        rows = []
+        rows: list[dict[str, Any]] = []
         for _ in range(count):
             self.number += 1
             rows.append({"type": DOMAIN, "value": f"n{self.number}.example", "description": f"first {self.number}"})
@@ -201,10 +201,8 @@ class Histories(RuleBasedStateMachine):
         """A run dies at one of its requests to MISP, before or after MISP has done what it asks."""
         self.die_at = (after, done)
         self.stop = Stop()
-        try:
+        with suppress(Interrupted):
             self.runner.run(self._run(full=full, stop=self.stop))
-        except Interrupted:
-            pass
         self.die_at = None
         self.run_to_the_end(full=full)
 

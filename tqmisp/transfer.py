@@ -229,22 +229,29 @@ class Transfer:
         """Compare what the ledger and what MISP count in an event."""
         reader = self._sink.reader
         event = (await reader.events([ref.uuid])).get(ref.uuid)
+        if event is None:
+            gone = await self.ledger.note_event_deleted(ref)
+            self.ledger.tally.kept["deleted"] += gone
+            log.warning(
+                "an event of ours is not in MISP any more; what was in it stays out", uuid=ref.uuid, info=ref.info
+            )
+            return
         expected = await self.ledger.count(ref)
-        held = event.attributes if event else 0
-        if expected > held and event is not None:
+        held = event.attributes
+        if expected > held:
             held = await reader.count(ref.uuid)  # MISP does not count along with every way to edit
-        if expected > held and event is not None:
+        if expected > held:
             async for found in reader.of_event(ref.uuid, deleted=True):
                 self.ledger.tally.kept["deleted"] += await self.ledger.note_deleted([each.uuid for each in found])
             expected = await self.ledger.count(ref)
         line.events.append(
             EventLine(
                 ref.uuid,
-                event.id if event else None,
+                event.id,
                 ref.info,
                 ref.date,
                 held,
-                published=event.published if event else False,
+                published=event.published,
             )
         )
         if expected > held:

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import Connection, select
 
 from tqmisp.journal import Journal, Ledger
-from tqmisp.journal.settle import Look, Settlement
 from tqmisp.journal.database import Database
 from tqmisp.journal.schema import ledger as ledger_table
+from tqmisp.journal.settle import Look, Settlement
 from tqmisp.model import EventRef, Planned
 from tqmisp.pipeline.protocols import Mapped, Outcome, Page, Refusal, Slice
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import stat
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +128,9 @@ async def test_looking_up_does_not_read_the_whole_ledger(tmp_path: Path) -> None
         await journal.database.do(lambda connection: Rows(1).look_up(connection, wanted))
         by_key, by_uuid = list(asked)
         for (statement, parameters), index in ((by_key, "indicator_id=?"), (by_uuid, "uuid=?")):
-            explain = f"EXPLAIN QUERY PLAN {statement}"
-            plan = await journal.database.do(
-                lambda connection, asked=(explain, parameters): connection.exec_driver_sql(*asked).all()
-            )
+            plan = await journal.database.do(partial(_explain, statement, parameters))
             assert index in str(plan[0])
+
+
+def _explain(statement: str, parameters: tuple[object, ...], connection: Connection) -> Sequence[object]:
+    return connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -93,7 +94,7 @@ async def rig(
     store: MispStore | None = None,
     server: MispSimulatorOptions | None = None,
     instead: Callable[[EventRef], EventRef | None] = lambda _: None,
-    **changes: object,
+    **changes: Any,
 ) -> AsyncIterator[Rig]:
     """Serve a MISP, and open a sink to it that waits for nothing."""
     store = store or MispStore()

@@ -64,7 +64,6 @@ class Leaving:
     def count(self, connection: Connection) -> tuple[int, int]:
         """How many are on the list, and how many attributes MISP holds of ours in all."""
         listed = select(func.count()).select_from(leaving).where(leaving.c.target_id == self._target)
-        listed = listed.where(leaving.c.code != REPLACED)
         live = select(func.count()).select_from(ledger)
         live = live.where(ledger.c.target_id == self._target, ledger.c.state == State.LIVE)
         return int(connection.scalar(listed) or 0), int(connection.scalar(live) or 0)

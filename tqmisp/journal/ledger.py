@@ -557,6 +557,10 @@ class Ledger:
         """Note that people have deleted attributes in MISP; how many of them were delivered and are news."""
         return await self._database.do(lambda connection: self._rows.set_deleted(connection, uuids))
 
+    async def note_event_deleted(self, event: EventRef) -> int:
+        """Note that an event is not in MISP any more; how many of its attributes were delivered."""
+        return await self._database.do(lambda connection: self._rows.set_event_deleted(connection, event.number))
+
     async def count(self, event: EventRef) -> int:
         """How many attributes of an event the ledger takes for delivered, and not withdrawn by deletion."""
         return await self._database.do(lambda connection: self._rows.count(connection, event.number))

@@ -246,6 +246,12 @@ class Rows:
         here = (ledger.c.target_id == self.target) & ledger.c.uuid.in_(uuids) & (ledger.c.state == State.LIVE)
         return connection.execute(update(ledger).where(here).values(state=int(State.DELETED))).rowcount
 
+    def set_event_deleted(self, connection: Connection, event: int) -> int:
+        """The same for all attributes of an event, which takes nothing more."""
+        self.close_event(connection, event)
+        here = (ledger.c.target_id == self.target) & (ledger.c.event_id == event) & (ledger.c.state == State.LIVE)
+        return connection.execute(update(ledger).where(here).values(state=int(State.DELETED))).rowcount
+
     def drop(self, connection: Connection, places: Collection[Place]) -> None:
         """Delete rows."""
         if places:

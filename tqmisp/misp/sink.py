@@ -365,4 +365,6 @@ class _Attempts:
 
 
 def _arrived(ref: EventRef, item: Planned, held: Held | None) -> bool:
-    return held is not None and not held.deleted and held.event_uuid == ref.uuid and held.timestamp >= item.timestamp
+    if held is None or held.event_uuid != ref.uuid or held.timestamp < item.timestamp:
+        return False
+    return not held.deleted or item.change is Change.RETIRE
