@@ -385,7 +385,7 @@ def test_the_documentation_shows_every_setting() -> None:
 
 def test_the_documented_example_can_be_loaded() -> None:
     """As it stands, and with every comment taken away."""
-    env = {"THREATQ_PASSWORD": "p", "MISP_KEY": "k"}
+    env = {"THREATQ_PASSWORD": "p", "MISP_KEY": "k", "TQMISP_WEBHOOK": "https://chat.example/hooks/abc"}
     plain = load(_write(_documented()), env=env)
     assert plain.misp.key.get_secret_value() == "k"
     secret = _write("s", "secret")

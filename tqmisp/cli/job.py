@@ -14,6 +14,7 @@ from tqmisp.export import Export
 from tqmisp.observe.listener import Listener
 from tqmisp.observe.progress import show
 from tqmisp.observe.receipt import Receipt
+from tqmisp.observe.watch import Watch, watched
 from tqmisp.pipeline.groups import first_error
 from tqmisp.pipeline.stop import Stop, watch_signals
 
@@ -31,14 +32,24 @@ async def export_until_signal(settings: Settings, listener: Listener | None = No
 async def export(settings: Settings, stop: Stop, listener: Listener | None = None) -> Receipt:
     """Export until the end or until ``stop`` says so, and show on stderr how far it is, where that is wanted.
 
+    Metrics and notifications go where the settings say.
+
     Raises:
         Interrupted: with the exit code of the signal that was the cause.
         TqmispError: as :meth:`tqmisp.export.Export.run` raises it.
     """
+    async with watched(settings.misp.name, settings.metrics, settings.notify) as watch:
+        receipt = await _export(settings, stop, listener, watch)
+        watch.end(receipt)
+    return receipt
+
+
+async def _export(settings: Settings, stop: Stop, listener: Listener | None, watch: Watch) -> Receipt:
     console = Console(file=sys.stderr, highlight=False)
     wanted = settings.output.progress and (console.is_terminal or not settings.output.json)
     try:
         async with Export.open(settings, stop=stop, listener=listener) as run, anyio.create_task_group() as tasks:
+            watch.begin(run.progress)
             if wanted:
                 tasks.start_soon(show, run.progress, console, name="show progress")
             receipt = await run.run()

@@ -135,6 +135,7 @@ async def _in_sandbox(simulated: SandboxOptions, given: Mapping[str, Any]) -> tu
 
 
 def _without_servers(env: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what is meant for real servers: a sandbox must not reach them, nor their journal."""
+    """The environment without what is meant for real servers and those who watch them: a sandbox must reach neither."""
     theirs = {variable(f"{section}.{key}") for section in ("threatq", "misp") for key in _OF_SERVERS}
-    return {name: value for name, value in env.items() if name not in theirs | {"TQMISP_STATE", variable("state.path")}}
+    theirs |= {"TQMISP_STATE", *map(variable, ("state.path", "metrics.textfile", "metrics.port", "notify.webhook"))}
+    return {name: value for name, value in env.items() if name not in theirs}

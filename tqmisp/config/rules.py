@@ -111,6 +111,11 @@ RULES: Mapping[str, Rule] = {
     "pipeline.drain_seconds": _WAIT,
     "state.path": _TEXT,
     "run.max_rejects": _NATURAL,
+    "metrics.textfile": Rule(lambda value: value.endswith(".prom"), "the path of a file whose name ends in .prom"),
+    "metrics.interval": _SECONDS,
+    "metrics.port": _whole(1, 65_535),
+    "metrics.address": _TEXT,
+    "notify.timeout": _SECONDS,
     "output.verbose": _NATURAL,
     "connector.name": _TEXT,
 }
@@ -124,6 +129,9 @@ def conflicts(settings: LocalSettings) -> Iterator[tuple[str, str]]:
     if isinstance(settings, Settings):
         yield from _events(settings.events)
         yield from _selection(settings.selection)
+        webhook = settings.notify.webhook
+        if webhook is not None and not _is_url(webhook.get_secret_value()):  # a secret, so that it is not quoted
+            yield "notify.webhook", "is no address; expected one such as https://chat.example/hooks/abc"
 
 
 def _login(options: ThreatQOptions) -> Iterator[tuple[str, str]]:

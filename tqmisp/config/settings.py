@@ -14,6 +14,7 @@ import platformdirs
 from tqmisp.misp.options import EventOptions, MispOptions
 from tqmisp.misp.policy import MappingPolicy
 from tqmisp.misp.retire import RetireOptions
+from tqmisp.observe.options import MetricsOptions, NotifyOptions
 from tqmisp.pipeline.limits import Limits
 from tqmisp.threatq.options import Selection, ThreatQOptions
 
@@ -128,11 +129,15 @@ class Settings(ThreatQSettings):
     pipeline: Limits = field(default_factory=Limits)
     retire: RetireOptions = field(default_factory=RetireOptions)
     run: RunOptions = field(default_factory=RunOptions)
+    metrics: MetricsOptions = field(default_factory=MetricsOptions)
+    notify: NotifyOptions = field(default_factory=NotifyOptions)
 
     def secrets(self) -> Iterator[str]:
         """Yield every value that must never be shown."""
         yield from super().secrets()
         yield self.misp.key.get_secret_value()
+        if self.notify.webhook is not None:
+            yield self.notify.webhook.get_secret_value()
         for url in (self.misp.url, self.misp.proxy):
             yield from _passwords(url)
 

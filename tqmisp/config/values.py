@@ -19,7 +19,7 @@ from tqmisp.config.rules import RULES
 _SHOWN = 60
 """Characters of a wrong value that an error quotes."""
 
-PATHS = {"state.path", "output.log_file", "threatq.ca_file", "misp.ca_file"}
+PATHS = {"state.path", "output.log_file", "metrics.textfile", "threatq.ca_file", "misp.ca_file"}
 """Relative ones are relative to the file that names them."""
 
 _WORDS = {
