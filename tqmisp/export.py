@@ -9,10 +9,11 @@ import gc
 import hashlib
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import anyio
 import orjson
@@ -20,9 +21,11 @@ import structlog
 
 from tqmisp.config import Settings
 from tqmisp.errors import Interrupted
+from tqmisp.journal.audit import Audit
 from tqmisp.journal.store import Journal
 from tqmisp.misp.account import Account, sign_in
 from tqmisp.misp.client import MispClient
+from tqmisp.misp.reading import MispReader
 from tqmisp.observe.listener import Listener, Silent
 from tqmisp.observe.receipt import Receipt
 from tqmisp.observe.timeline import recorded
@@ -32,6 +35,7 @@ from tqmisp.pipeline.stop import Stop
 from tqmisp.threatq.client import ThreatQClient
 from tqmisp.threatq.source import ThreatQSource
 from tqmisp.transfer import Place, Transfer
+from tqmisp.verification import Verdict, Verification
 
 log = structlog.get_logger(__name__)
 
@@ -111,6 +115,59 @@ class Export:
             MispError: MISP could not be written to.
             Interrupted: stopped before everything that had been read was delivered.
         """
+        wanted = self._settings.run.full if full is None else full
+        return await self._recorded(partial(self._run, full=wanted))
+
+    async def verify(self, *, every: bool = False, repair: bool = False) -> Verdict:
+        """Hold the ledger against MISP.
+
+        Args:
+            every: look at each attribute of every event, not only where counts or timestamps differ.
+            repair: mark what MISP has lost, so that the next complete run delivers it again.
+
+        Raises:
+            LockHeld: another run works on the same journal and MISP.
+            MispError: MISP could not be read.
+        """
+        name = self._settings.misp.name
+        target = await self._journal.target(name, self._settings.misp.url)
+        async with self._journal.lease(target):
+            self.account = await sign_in(self._misp, self._retry)
+            reader = MispReader(self._misp, self._retry)
+            return await Verification(self._journal, target, name, reader, self.progress).run(
+                every=every, repair=repair
+            )
+
+    async def replay(self, *, codes: Sequence[str] = (), types: Sequence[str] = (), run: str | None = None) -> Receipt:
+        """Try indicators again that were rejected or quarantined.
+
+        Args:
+            codes: only those with one of these reasons.
+            types: only those of one of these types.
+            run: only those that the run with this id, or its beginning, refused.
+
+        Raises:
+            LockHeld: another run works on the same journal and MISP.
+            ThreatQError: ThreatQ could not be read.
+            MispError: MISP could not be written to.
+            Interrupted: stopped before the end.
+        """
+
+        async def work(target: int, number: int, receipt: Receipt) -> None:
+            transfer = await self._open(target, number)
+            source = ThreatQSource(self._threatq, replace(self._settings.selection, since=None, until=None))
+            await source.prepare()
+            keys = await Audit(self._journal, target).refused(codes=codes, types=types, run=run)
+            self.progress.total = len(keys)
+            await transfer.replay(source, keys)
+            receipt.source = {"url": self._threatq.url, "replayed": len(keys)}
+            receipt.stopped_by = self._stop.reason
+            receipt.targets.append(await transfer.account())
+
+        return await self._recorded(work)
+
+    async def _recorded(self, work: Callable[[int, int, Receipt], Awaitable[None]]) -> Receipt:
+        """Do the work of a run, alone on its target, and record how it ended."""
         settings = self._settings
         target = await self._journal.target(settings.misp.name, settings.misp.url)
         receipt = Receipt(run_id=str(uuid.uuid4()), started_at=datetime.now(UTC).isoformat(timespec="seconds"))
@@ -120,7 +177,7 @@ class Export:
             try:
                 with _tuned(), structlog.contextvars.bound_contextvars(run=receipt.run_id[:8]):
                     async with recorded(self.progress, receipt.timeline):
-                        await self._run(target, number, receipt, full=settings.run.full if full is None else full)
+                        await work(target, number, receipt)
                 outcome = "stopped" if receipt.stopped_by else "done"
             except (Interrupted, anyio.get_cancelled_exc_class()):
                 outcome = "stopped"

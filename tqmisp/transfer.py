@@ -186,9 +186,9 @@ class Transfer:
         await self._again(source, _lists(retirement.heirs))
         return None
 
-    async def replay(self, source: ThreatQSource, keys: AsyncGenerator[list[int], None]) -> None:
+    async def replay(self, source: ThreatQSource, keys: Sequence[int]) -> None:
         """Deliver some indicators as ThreatQ has them now."""
-        await self._again(source, keys, count=True)
+        await self._again(source, _lists(keys), count=True)
 
     async def account(self) -> TargetReceipt:
         """Publish where asked, look once more at every event that was written to, and draw up the balance."""
@@ -256,7 +256,7 @@ class Transfer:
         )
         if expected > held:
             line.imbalance.append(
-                f"{ref.info}: {expected} attributes were confirmed, MISP counts {held}. tqmisp verify shows the difference."
+                f"{ref.info}: {expected} attributes were confirmed, MISP counts {held}; tqmisp verify shows which."
             )
 
     async def _go_on(self, source: ThreatQSource, scope: str) -> bool:

@@ -29,7 +29,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def planned(
-    value: str, /, *, timestamp: int = NOW, change: Change = Change.CREATE, base: bytes = b"", **fields: object
+    value: str, /, *, timestamp: int = NOW, change: Change = Change.CREATE, base: bytes = b"", **fields: Any
 ) -> Planned:
     """A domain that is to be delivered; ``fields`` replace those of its body."""
     uuid = identity.attribute_uuid(SPACE, "domain", value)
@@ -55,15 +55,15 @@ def planned(
     return Planned(key, uuid, b"print...", 0, timestamp, change, orjson.dumps(body), mark, base)
 
 
-def update(value: str, /, *, was: Mapping[str, object] | None = None, **fields: object) -> Planned:
+def update(value: str, /, *, was: Mapping[str, Any] | None = None, **fields: Any) -> Planned:
     """A change of a domain that was delivered as ``was`` says."""
-    base = planned(value, **(was or {})).marks  # type: ignore[arg-type]
-    return planned(value, timestamp=NOW + 60, change=Change.UPDATE, base=base, **fields)  # type: ignore[arg-type]
+    base = planned(value, **(was or {})).marks
+    return planned(value, timestamp=NOW + 60, change=Change.UPDATE, base=base, **fields)
 
 
-def domains(count: int, **fields: object) -> list[Planned]:
+def domains(count: int, **fields: Any) -> list[Planned]:
     """So many different domains."""
-    return [planned(f"host{number}.example", **fields) for number in range(count)]  # type: ignore[arg-type]
+    return [planned(f"host{number}.example", **fields) for number in range(count)]
 
 
 def part(items: Sequence[Planned], ref: EventRef = REF) -> Slice[EventRef, Planned]:
@@ -100,9 +100,9 @@ async def rig(
     store = store or MispStore()
     app = create_app(store, server, middlewares=middlewares)
     async with TestServer(app) as served:
-        given: dict[str, object] = {"url": str(served.make_url("")), "key": SecretStr(DEFAULT_KEY), "chunk_size": 10}
+        given: dict[str, Any] = {"url": str(served.make_url("")), "key": SecretStr(DEFAULT_KEY), "chunk_size": 10}
         given |= {"unclear_seconds": 0}
-        options = MispOptions(**(given | changes))  # type: ignore[arg-type]
+        options = MispOptions(**(given | changes))
         async with MispClient.connect(options) as client:
             retry = RetryPolicy(attempts=4, backoff=0, backoff_max=0, sleep=_at_once)
             yield Rig(MispSink(client, options, EventOptions(), retry=retry, instead=instead), client, store)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import anyio
 import pytest
@@ -12,7 +13,7 @@ from tqmisp.misp.pace import Pace
 from tqmisp.pipeline.adaptive import Knee
 from tqmisp.simulators.misp import MispSimulatorOptions
 
-AUTO = {"requests_in_flight": None, "chunk_size": None}
+AUTO: dict[str, Any] = {"requests_in_flight": None, "chunk_size": None}
 DEADLOCK = "SQLSTATE[40001]: Serialization failure: 1213 Deadlock found when trying to get lock"
 
 

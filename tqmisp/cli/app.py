@@ -16,10 +16,12 @@ from typer.main import get_command
 from tqmisp.cli import common
 from tqmisp.cli.check import check
 from tqmisp.cli.init import init
+from tqmisp.cli.replay import replay
 from tqmisp.cli.report import report
 from tqmisp.cli.run import run
 from tqmisp.cli.sandbox import sandbox
 from tqmisp.cli.status import status
+from tqmisp.cli.verify import verify
 from tqmisp.observe import logs
 
 app = typer.Typer(
@@ -72,12 +74,13 @@ def _top(
       tqmisp init              write a configuration, and try it
       tqmisp check             see whether the servers will take an export
       tqmisp run               export as tqmisp.toml says
+      tqmisp verify            see whether MISP still holds it
       tqmisp status            see what became of it
       tqmisp report            the same as a web page
     """
 
 
-for _command in (init, check, run, sandbox, status, report):
+for _command in (init, check, run, verify, replay, sandbox, status, report):
     app.command(cls=GroupedHelp, help=_help(_command))(_command)
 app.callback(help=_help(_top))(_top)
 

@@ -10,8 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from tqmisp.check import Finding
+from tqmisp.misp.compare import SAMPLES
 from tqmisp.observe.receipt import EventLine, Receipt, TargetReceipt
 from tqmisp.observe.terminal import escape, safe
+from tqmisp.verification import KINDS, Verdict
 
 _TALLIES = ("created", "updated", "unchanged", "merged", "retired")
 _REFUSALS = ("rejected", "filtered", "quarantined")
@@ -110,6 +112,33 @@ def _effort(target: TargetReceipt) -> Text:
     if target.advice:
         lines.append(escape(target.advice))
     return Text("\n".join(lines))
+
+
+def verdict(result: Verdict) -> RenderableType:
+    """What a comparison with MISP has found: a table of the events that differ, and some of what differs."""
+    heading = Text.assemble(("Target ", "bold"), safe(result.target), f": {len(result.events):,} events")
+    different = [event for event in result.events if any(getattr(event, kind).count for kind in KINDS)]
+    if not different:
+        return Group(heading, Text("MISP holds what was delivered.", style="green"))
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("Event", ratio=1)
+    for name in ("ledger", "MISP", *KINDS):
+        table.add_column(name, justify="right")
+    for event in different:
+        counts = [event.ledger, event.misp, *(getattr(event, kind).count for kind in KINDS)]
+        table.add_row(safe(event.info, limit=60), *(f"{count:,}" for count in counts))
+    parts: list[RenderableType] = [heading, "", table]
+    for kind in KINDS:
+        samples = [sample for event in different for sample in getattr(event, kind).samples][:SAMPLES]
+        parts += [Text(f"\n{kind}", style="bold")] if samples else []
+        parts += [
+            safe("  " + ", ".join(f"{name} {text}" for name, text in sample.items()), limit=200) for sample in samples
+        ]
+    if result.holds:
+        parts += ["", Text("MISP holds what was delivered, but for what people have decided.", style="green")]
+    elif not result.to_deliver_again:
+        parts += ["", Text("Something is missing or stale: tqmisp verify --repair mends it.", style="bold red")]
+    return Group(*parts)
 
 
 def status(document: Mapping[str, Any]) -> RenderableType:

@@ -90,8 +90,8 @@ class ThreatQSource:
         self._began, self._newest, self._cursor = plan["began"], plan["newest"], bool(plan["cursor"])
         self._positions = positions if self._windows else {}
 
-    async def shards(self) -> Sequence[ThreatQShard]:
-        """Find out what the server can do and how many rows there are, and divide them among the producers.
+    async def prepare(self) -> None:
+        """Find out what the server can do, for :meth:`one`; :meth:`shards` does so, too.
 
         Raises:
             ConfigError: the selection names a type, a status or a data collection that does not exist.
@@ -99,6 +99,15 @@ class ThreatQSource:
         """
         self._search = Search(self._client, self._selection, wide=self._wide)
         self.total = await self._search.prepare(self._bounds)
+
+    async def shards(self) -> Sequence[ThreatQShard]:
+        """Find out what the server can do and how many rows there are, and divide them among the producers.
+
+        Raises:
+            ConfigError: the selection names a type, a status or a data collection that does not exist.
+            ThreatQError: the server cannot be read.
+        """
+        await self.prepare()
         if self._windows is None:
             now = time.time() + (self._client.server_clock or 0.0)
             self._began = windows.text(datetime.fromtimestamp(now, UTC))
