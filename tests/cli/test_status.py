@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -100,6 +102,22 @@ def test_after_trouble(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     _, out = _status(capsys, "--state", str(tmp_path), "--json")
     (sample,) = json.loads(out)["targets"][0]["refused"][0]["samples"]
     assert sample == {"id": 7, "type": "FQDN", "value": "evil\x1b[31m\\ud800", "reason": "It is none."}
+
+
+def test_samples_of_one_code_and_two_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each kind has its own, however few are shown."""
+    anyio.run(_leave, tmp_path)
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as database, database:
+        database.execute(
+            "INSERT INTO refusals (target_id, run_id, indicator_id, kind, code, reason, label, value) "
+            "SELECT target_id, run_id, 8, 'quarantined', code, 'MISP said no.', label, value FROM refusals"
+        )
+    _, out = _status(capsys, "--state", str(tmp_path), "--json", "--samples", "1")
+    refused = json.loads(out)["targets"][0]["refused"]
+    assert [(each["kind"], [sample["id"] for sample in each["samples"]]) for each in refused] == [
+        ("quarantined", [8]),
+        ("rejected", [7]),
+    ]
 
 
 def test_who_is_at_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
