@@ -43,11 +43,13 @@ def main(argv: list[str] | None = None) -> int:
     if given.list:
         print("\n".join(f"{name:<18} {each.title}" for name, each in catalogue(given.sizes).items()))
         return 0
-    document = json.loads(given.again.read_text()) if given.again else _measure(given)
+    if given.again:
+        document = json.loads(given.again.read_text())
+        _write(document, given.output)
+    else:
+        document = _measure(given)
     table = report.markdown(document)
     print("\n" + table)
-    if given.output:
-        _write(document, table, given.output)
     if given.page:
         report.insert(given.page, table)
     if given.check:
@@ -58,13 +60,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _measure(given: argparse.Namespace) -> dict[str, Any]:
-    chosen = [_changed(scenario, given) for scenario in _chosen(given)]
-    return {
+    """Measure each scenario, and write what there is after each: all of them take an hour."""
+    scenarios: dict[str, Any] = {}
+    document = {
         "taken": datetime.now(UTC).date().isoformat(),
         "machine": machine.describe(),
         "rounds": given.rounds,
-        "scenarios": {scenario.name: rounds.measure(scenario, given.rounds, _say) for scenario in chosen},
+        "scenarios": scenarios,
     }
+    for scenario in [_changed(scenario, given) for scenario in _chosen(given)]:
+        scenarios[scenario.name] = rounds.measure(scenario, given.rounds, _say)
+        _write(document, given.output)
+    return document
 
 
 def _chosen(given: argparse.Namespace) -> list[Scenario]:
@@ -92,12 +99,14 @@ def _changed(scenario: Scenario, given: argparse.Namespace) -> Scenario:
     return scenario
 
 
-def _write(document: dict[str, Any], table: str, folder: Path) -> None:
-    from benchmarks import plots  # noqa: PLC0415  so that this process is small while it measures
+def _write(document: dict[str, Any], folder: Path | None) -> None:
+    if folder is None:
+        return
+    from benchmarks import plots  # noqa: PLC0415  pygal is not needed to measure
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(document) + "\n")
-    (folder / "table.md").write_text(table)
+    (folder / "table.md").write_text(report.markdown(document))
     plots.draw(document, folder)
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 MOST_SAMPLES = 160
+GLANCE = 0.05
+"""Seconds between two looks at the memory."""
 FIRST_INTERVAL = 0.1
 """Seconds between two samples; doubled whenever there are too many."""
 
@@ -36,8 +38,8 @@ class Ended:
 def run(command: Sequence[str], look: Callable[[], dict[str, float]]) -> Ended:
     """Run a Python module to its end.
 
-    The peak is the kernel's own figure. It holds that of the process that started it, too, which is why this one
-    imports little.
+    The peak is the high-water mark that the kernel keeps, as it was seen last; the one that a parent is told in the end
+    holds that of the parent, too.
 
     Args:
         command: the module and its arguments.
@@ -65,7 +67,7 @@ def run(command: Sequence[str], look: Callable[[], dict[str, float]]) -> Ended:
         json.loads(said),
         round(seconds, 3),
         round(usage.ru_utime + usage.ru_stime, 3),
-        round(usage.ru_maxrss / 1024, 1),
+        sampler.peak_rss_mb,
         sampler.samples,
     )
 
@@ -80,6 +82,7 @@ class _Sampler:
 
     def __init__(self, pid: int, began: float, look: Callable[[], dict[str, float]]) -> None:
         self.samples: list[dict[str, float]] = []
+        self.peak_rss_mb = 0.0
         self._status = Path(f"/proc/{pid}/status")
         self._began = began
         self._look = look
@@ -92,21 +95,26 @@ class _Sampler:
         self._thread.join()
 
     def _run(self) -> None:
-        interval = FIRST_INTERVAL
-        while not self._over.wait(interval):
-            memory = _resident_mb(self._status)
-            if memory is not None:
-                now = round(time.monotonic() - self._began, 2)
-                self.samples.append({"seconds": now, "rss_mb": memory, **self._look()})
+        interval, due = FIRST_INTERVAL, self._began
+        while not self._over.wait(GLANCE):
+            memory = _memory(self._status)
+            if memory is None:
+                continue
+            self.peak_rss_mb = memory["VmHWM"]
+            now = time.monotonic()
+            if now >= due:
+                self.samples.append({"seconds": round(now - self._began, 2), "rss_mb": memory["VmRSS"], **self._look()})
+                due = now + interval
             if len(self.samples) >= MOST_SAMPLES:
                 del self.samples[::2]
                 interval *= 2
 
 
-def _resident_mb(status: Path) -> float | None:
+def _memory(status: Path) -> dict[str, float] | None:
+    """Megabytes; None where the process is gone."""
     try:
-        lines = status.read_text().splitlines()
+        words = [line.split() for line in status.read_text().splitlines()]
     except (FileNotFoundError, ProcessLookupError):
         return None
-    found = [line.split()[1] for line in lines if line.startswith("VmRSS:")]
-    return round(int(found[0]) / 1024, 1) if found else None
+    found = {word[0].rstrip(":"): round(int(word[1]) / 1024, 1) for word in words if word[0] in {"VmHWM:", "VmRSS:"}}
+    return found or None
