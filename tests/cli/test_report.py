@@ -85,6 +85,23 @@ def test_of_hostile_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert _mode("rows.csv") == _mode("page.html") == 0o600
 
 
+def test_a_table_of_rows_that_are_alike(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Rows without an id may be the same in every word; each is in the table, whatever a page holds."""
+    anyio.run(_start, tmp_path)
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as database, database:
+        for number in [-1] * 7 + [1, 1, 2]:
+            database.execute(
+                "INSERT INTO refusals (target_id, run_id, indicator_id, kind, code, reason, label, value) "
+                "VALUES (1, 1, ?, 'rejected', 'x', '', '', x'')",
+                (number,),
+            )
+    for rows in range(1, 12):
+        monkeypatch.setattr(command, "ROWS", rows)
+        assert main(["report", "--state", str(tmp_path), "--rejects", "rows.csv"]) == 0
+        with Path("rows.csv").open(newline="") as file:
+            assert [row["indicator_id"] for row in csv.DictReader(file)] == ["-1"] * 7 + ["1", "1", "2"]
+
+
 def test_without_a_journal(capsys: pytest.CaptureFixture[str]) -> None:
     """There is a page, which says so; a run that is named is missed."""
     assert main(["report", "--state", "nowhere", "--rejects", "rows.csv", "--output", "page.html"]) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,16 +102,15 @@ async def write_rejects(settings: LocalSettings, file: TextIO) -> int:
     count = 0
     file.write(csv_line(COLUMNS))
     async with open_existing(settings) as journal:
-        for number, name, _ in await journal.targets() if journal else ():
-            for offset in itertools.count(0, ROWS):
-                rows = await journal.refusals(number, limit=ROWS, offset=offset) if journal else []
+        if journal is None:
+            return 0
+        for number, name, _ in await journal.targets():
+            async for rows in journal.every_refusal(number, ROWS):
                 file.writelines(
                     csv_line((name, row.kind, row.code, row.indicator_id, row.label, row.value, row.reason))
                     for row in rows
                 )
                 count += len(rows)
-                if len(rows) < ROWS:
-                    break
     return count
 
 

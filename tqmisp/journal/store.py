@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import anyio
-from sqlalchemy import Connection, Select, Update, UpdateBase, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, Update, UpdateBase, delete, func, insert, literal, select, tuple_, update
 
 from tqmisp.errors import LockHeld
 from tqmisp.journal.database import Database
@@ -270,27 +270,31 @@ class Journal:
         return {(row[0], row[1]): row[2] for row in await self._rows(query)}
 
     async def refusals(
-        self, target: int, *, kind: str | None = None, code: str | None = None, limit: int = 10, offset: int = 0
+        self, target: int, *, kind: str | None = None, code: str | None = None, limit: int = 10
     ) -> list[RefusalRecord]:
         """Some indicators that are refused at present, by their ids."""
-        here = refusals.c
-        query = select(refusals).where(here.target_id == target).limit(limit).offset(offset)
-        query = query.order_by(here.indicator_id, here.code, here.value)
+        query = _refused(target).limit(limit)
         if kind is not None:
-            query = query.where(here.kind == kind)
+            query = query.where(refusals.c.kind == kind)
         if code is not None:
-            query = query.where(here.code == code)
-        return [
-            RefusalRecord(
-                row.indicator_id,
-                row.kind,
-                row.code,
-                row.reason,
-                row.label,
-                bytes(row.value).decode("utf-8", "surrogatepass"),
-            )
-            for row in await self._rows(query)
-        ]
+            query = query.where(refusals.c.code == code)
+        return [_refusal(row) for row in await self._rows(query)]
+
+    async def every_refusal(self, target: int, page: int = 5_000) -> AsyncIterator[list[RefusalRecord]]:
+        """All indicators that are refused at present, by their ids, so many at a time."""
+        start: tuple[Any, ...] | None = None
+        alike = 0
+        while True:
+            query = _refused(target).limit(page).offset(alike)
+            if start is not None:
+                query = query.where(tuple_(*_KEY) >= tuple_(*map(literal, start, (key.type for key in _KEY))))
+            rows = await self._rows(query)
+            if not rows:
+                return
+            yield [_refusal(row) for row in rows]
+            keys = [tuple(getattr(row, key.name) for key in _KEY) for row in rows]
+            alike = keys.count(keys[-1]) + (alike if keys[-1] == start else 0)  # rows without an id may be the same
+            start = keys[-1]
 
     async def _rows(self, query: Select[*tuple[Any, ...]]) -> Sequence[Any]:
         return await self.database.do(lambda connection: connection.execute(query).all())
@@ -303,6 +307,18 @@ class Journal:
 def _of(target: int, owner: str | None) -> Update:
     """An update of a target as long as it has this owner."""
     return update(targets).where(targets.c.id == target, targets.c.owner.is_not_distinct_from(owner))
+
+
+_KEY = (refusals.c.indicator_id, refusals.c.code, refusals.c.value, refusals.c.kind)
+
+
+def _refused(target: int) -> Select[*tuple[Any, ...]]:
+    return select(refusals).where(refusals.c.target_id == target).order_by(*_KEY)
+
+
+def _refusal(row: Any) -> RefusalRecord:  # noqa: ANN401  a row has no type of its own
+    value = bytes(row.value).decode("utf-8", "surrogatepass")
+    return RefusalRecord(row.indicator_id, row.kind, row.code, row.reason, row.label, value)
 
 
 def _whose(owner: str | None) -> str:

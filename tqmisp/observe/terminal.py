@@ -41,9 +41,11 @@ def escape(value: str, *, limit: int | None = None) -> str:
     shortened = limit is not None and len(value) > limit
     if shortened:
         value = value[: max(0, (limit or 0) - 1)]
-    shown = _PILE.sub(_spell, _ACTS.sub(_spell, value))
-    if _RIGHT_TO_LEFT.search(shown):
-        shown = f"{_ISOLATE}{shown}{_POP}"
+    shown = value
+    if not (value.isascii() and value.isprintable()):  # most are, and need no closer look
+        shown = _PILE.sub(_spell, _ACTS.sub(_spell, value))
+        if _RIGHT_TO_LEFT.search(shown):
+            shown = f"{_ISOLATE}{shown}{_POP}"
     return shown + "…" if shortened else shown
 
 
