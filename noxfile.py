@@ -119,3 +119,10 @@ def bench(session: nox.Session) -> None:
     """Measure: ``nox -s bench -- --scenarios instant --sizes 100000 --output folder --check``."""
     session.install("-q", "-e", ".", *GROUPS["bench"])
     session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Try every fault on every route: ``nox -s faults -- --output docs/fault-matrix.md``, or ``-- --mix 10``."""
+    session.install("-q", "-e", ".")
+    session.run("python", "-m", "benchmarks.faults", *session.posargs)
