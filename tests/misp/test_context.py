@@ -36,13 +36,13 @@ def maker(policy: MappingPolicy, *, may_make_tags: bool = True, known: frozenset
 
 def tags(policy: MappingPolicy, indicator: Indicator = FULL) -> tuple[str, ...]:
     """The tags of an indicator."""
-    return maker(policy).shared(indicator).tags
+    return maker(policy).tags(indicator)
 
 
 def comment(policy: MappingPolicy, indicator: Indicator = FULL) -> str:
     """The comment of an indicator."""
     context = maker(policy)
-    return context.comment(indicator, context.shared(indicator).comment)
+    return context.comment(indicator, context.remark(indicator))
 
 
 def test_by_default_tags_say_whom_and_how_secret() -> None:
@@ -145,7 +145,7 @@ def test_tlp_is_spelled_as_the_target_has_it() -> None:
 def test_tags_that_misp_would_leave_out_are_left_out_and_named() -> None:
     """A role without tag editor can only use tags that are there, in any letter case (recordings 278 and 279)."""
     context = maker(MappingPolicy(tags="tag"), may_make_tags=False, known=frozenset({"TLP:Amber", "botnet"}))
-    assert context.shared(FULL).tags == ("tlp:amber", "botnet")
+    assert context.tags(FULL) == ("tlp:amber", "botnet")
     assert context.left_out == {
         'misp-galaxy:threat-actor="APT28"',
         'threatq:adversary="Nobody Knows Us"',
@@ -158,7 +158,7 @@ def test_tags_that_misp_would_leave_out_are_left_out_and_named() -> None:
 def test_the_names_of_tags_left_out_are_bounded() -> None:
     """A feed with a new tag on each indicator does not fill the memory."""
     context = maker(MappingPolicy(tags="tag"), may_make_tags=False)
-    context.shared(Indicator(1, "FQDN", "a.example", tags=tuple(f"tag {number}" for number in range(LEFT_OUT + 9))))
+    context.tags(Indicator(1, "FQDN", "a.example", tags=tuple(f"tag {number}" for number in range(LEFT_OUT + 9))))
     assert len(context.left_out) == LEFT_OUT
 
 
@@ -273,6 +273,6 @@ def test_no_context_makes_a_rule_run_away(value: str) -> None:
     began = time.process_time()
     policy = MappingPolicy(tags="tag", sources="tag", attribute_tags=(value,), attribute_comments=(value,))
     context = maker(policy)
-    context.comment(indicator, context.shared(indicator).comment)
+    context.comment(indicator, context.remark(indicator))
     seen(indicator.created_at, None)
     assert time.process_time() - began < 1.5

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, and_, delete, func, insert, literal, select
 
-from tqmisp.journal.bulk import insert_rows
+from tqmisp.journal.bulk import insert_rows, select_in
 from tqmisp.journal.rows import Place
 from tqmisp.journal.schema import State, leaving, ledger, seen
 from tqmisp.model import Leaver
@@ -104,12 +104,13 @@ class Leaving:
         """Forget what an earlier reading has come across."""
         connection.execute(delete(seen).where(seen.c.target_id == self._target))
 
-    def see(self, connection: Connection, keys: Collection[int]) -> None:
+    def see(self, connection: Connection, keys: Sequence[int]) -> None:
         """Note indicators that the reading has come across."""
         if not keys:
             return
-        known = select(seen.c.indicator_id).where(seen.c.target_id == self._target, seen.c.indicator_id.in_(keys))
-        new = set(keys).difference(connection.scalars(known))
+        query = select(seen.c.indicator_id).where(seen.c.target_id == self._target)
+        known = select_in(connection, query, seen.c.indicator_id, keys)
+        new = set(keys).difference(row[0] for row in known)
         insert_rows(connection, seen, [(key, self._target) for key in new])
 
     def find_absent(self, connection: Connection, run: int) -> None:

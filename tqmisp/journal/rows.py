@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, Connection, bindparam, delete, func, insert, select, update
 
-from tqmisp.journal.bulk import insert_rows
+from tqmisp.journal.bulk import insert_rows, select_in
 from tqmisp.journal.schema import State, events, ledger, refusals, slices
 from tqmisp.model import EventRef, Planned
 from tqmisp.pipeline.protocols import Refusal
@@ -76,14 +76,6 @@ _KNOWN = (
     ledger.c.state,
     ledger.c.marks,
 )
-_BY_KEY = select(*_KNOWN).where(
-    ledger.c.target_id == bindparam("target"), ledger.c.indicator_id.in_(bindparam("keys", expanding=True))
-)
-_BY_UUID = select(*_KNOWN).where(
-    ledger.c.target_id == bindparam("target"),
-    ledger.c.uuid.in_(bindparam("uuids", expanding=True)),
-    ledger.c.state != State.MERGED,
-)
 _THIS = (
     (ledger.c.target_id == bindparam("b_target"))
     & (ledger.c.indicator_id == bindparam("b_key"))
@@ -99,6 +91,7 @@ class Rows:
 
     def __init__(self, target: int) -> None:
         self.target = target
+        self._known = select(*_KNOWN).where(ledger.c.target_id == target)
 
     def is_empty(self, connection: Connection) -> bool:
         """Whether nothing was ever promised to the target."""
@@ -135,16 +128,14 @@ class Rows:
         keys = [key for key, _ in wanted]
         if not keys and not others:
             return Found({}, {})
-        rows = connection.execute(_BY_KEY, {"target": self.target, "keys": [*keys, *others]})
+        rows = select_in(connection, self._known, ledger.c.indicator_id, [*keys, *others])
         known = {(row[0], row[1]): Known(*row[1:]) for row in rows}
         shared = [each[1] for each in wanted if each not in known or known[each].state == State.MERGED]
         return Found(known, self.owners(connection, shared))
 
     def owners(self, connection: Connection, uuids: Sequence[bytes]) -> dict[bytes, Owner]:
         """Whose these attributes are."""
-        if not uuids:
-            return {}
-        rows = connection.execute(_BY_UUID, {"target": self.target, "uuids": uuids})
+        rows = select_in(connection, self._known.where(ledger.c.state != State.MERGED), ledger.c.uuid, uuids)
         return {row[1]: Owner(row[0], Known(*row[1:])) for row in rows}
 
     def count(self, connection: Connection, event: int) -> int:
@@ -166,6 +157,14 @@ class Rows:
     def fill_event(self, connection: Connection, event: int, added: int) -> None:
         """Count further attributes in an event, or fewer."""
         connection.execute(update(events).where(events.c.id == event).values(attributes=events.c.attributes + added))
+
+    def set_due(self, connection: Connection, numbers: Sequence[int], *, due: bool) -> None:
+        """Note that events are written to, and so unpublished, or that this is settled."""
+        connection.execute(update(events).where(events.c.id.in_(numbers)).values(due=due))
+
+    def due_events(self, connection: Connection) -> list[int]:
+        """The events that were written to, and of which it is not settled whether they are published again."""
+        return list(connection.scalars(select(events.c.id).where(events.c.target_id == self.target, events.c.due)))
 
     def close_event(self, connection: Connection, event: int) -> None:
         """Give nothing more to an event."""

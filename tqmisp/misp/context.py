@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import NamedTuple
 
 from tqmisp.misp.explain import Step
 from tqmisp.misp.policy import MappingPolicy
@@ -14,15 +13,6 @@ from tqmisp.model import Indicator
 
 LEFT_OUT = 1_000
 """Names of tags that a caller is told of at most."""
-
-
-class Context(NamedTuple):
-    """What indicators with the same tags, sources, adversaries and malware share."""
-
-    tlp: str | None
-    tags: tuple[str, ...]
-    comment: str
-    """The part of the comment that they share."""
 
 
 class ContextMaker:
@@ -48,7 +38,7 @@ class ContextMaker:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields of an indicator on which its :class:`Context` depends."""
+        """The fields of an indicator on which tags, TLP and remark depend."""
         policy = self._policy
         names = ["sources", "tags", "adversaries", "malware"]
         if any(own.tags for own in policy.types.values()):
@@ -59,8 +49,17 @@ class ContextMaker:
             names.append("attributes")
         return tuple(names)
 
-    def shared(self, indicator: Indicator, trace: list[Step] | None = None) -> Context:
-        """Make what can be kept for the next indicator of the same kind."""
+    @property
+    def tag_fields(self) -> tuple[str, ...]:
+        """The fields on which its tags depend, beside its TLP: of few values, where those of comments have many."""
+        policy = self._policy
+        read_for_tags = {"sources": policy.sources == "tag", "tags": policy.tags == "tag"}
+        if policy.score == "comment":
+            read_for_tags["score"] = False
+        return tuple(name for name in self.fields if read_for_tags.get(name, True))
+
+    def tags(self, indicator: Indicator, trace: list[Step] | None = None) -> tuple[str, ...]:
+        """Make the tags."""
         steps = [] if trace is None else trace
         unique: dict[str, str] = {}
         for step in (step for rule in self._rules for step in rule(indicator)):
@@ -72,7 +71,15 @@ class ContextMaker:
                 steps.append(step)
             else:
                 steps.append(Step("tag_left_out", name, ""))
-        return Context(tlp_of(indicator, self._policy), tuple(unique.values()), "; ".join(self._shared(indicator)))
+        return tuple(unique.values())
+
+    def tlp(self, indicator: Indicator) -> str | None:
+        """The TLP."""
+        return tlp_of(indicator, self._policy)
+
+    def remark(self, indicator: Indicator) -> str:
+        """The part of the comment that can be kept for the next indicator of the same kind."""
+        return "; ".join(self._shared(indicator))
 
     def comment(self, indicator: Indicator, shared: str) -> str:
         """The whole comment of one indicator, around what it shares with others."""

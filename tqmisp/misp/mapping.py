@@ -72,7 +72,9 @@ class IndicatorMapper:
         self._context = ContextMaker(policy, threatq_url, may_make_tags=may_make_tags, known_tags=known_tags)
         self._screens = screens(policy)
         self._key = attrgetter(*self._context.fields)
+        self._tag_key = attrgetter(*self._context.tag_fields)
         self._kept: dict[object, _Shared] = {}
+        self._kept_tags: dict[object, tuple[tuple[str, ...], bytes, bytes]] = {}
         self._heads: dict[tuple[MispType, bool], tuple[bytes, bytes]] = {}
         strictest = STRICTNESS.index(policy.max_tlp) if policy.max_tlp else 0
         self._too_strict = frozenset(STRICTNESS[:strictest])
@@ -171,22 +173,22 @@ class IndicatorMapper:
         )
 
     def _share(self, key: object, indicator: Indicator, trace: list[Step] | None) -> _Shared:
-        tlp, tags, comment = self._context.shared(indicator, trace)
+        context = self._context
+        tlp = context.tlp(indicator)
+        tag_key = tlp, self._tag_key(indicator)
+        tags = self._kept_tags.get(tag_key) if trace is None else None
+        if tags is None:
+            names = context.tags(indicator, trace)
+            tags = names, _tags_json(names), marks.tags_mark(names)
+        remark = context.remark(indicator)
+        comment_json = orjson.dumps(context.comment(indicator._replace(description=""), remark))
         too_strict = tlp if tlp in self._too_strict else None
-        comment_json = orjson.dumps(self._context.comment(indicator._replace(description=""), comment))
-        shared = _Shared(
-            too_strict or "",
-            tags,
-            _tags_json(tags),
-            marks.tags_mark(tags),
-            comment,
-            comment_json,
-            marks.comment_mark(comment_json),
-        )
+        shared = _Shared(too_strict or "", *tags, remark, comment_json, marks.comment_mark(comment_json))
         if trace is None:
-            if len(self._kept) >= CACHED_CONTEXTS:
-                self._kept.clear()
-            self._kept[key] = shared
+            for kept in (self._kept, self._kept_tags):
+                if len(kept) >= CACHED_CONTEXTS:
+                    kept.clear()
+            self._kept[key], self._kept_tags[tag_key] = shared, tags
         return shared
 
     def _detects(self, indicator: Indicator, trace: list[Step] | None) -> bool:

@@ -133,14 +133,21 @@ class MispReader:
                 return
             page += 1
 
-    async def count(self, uuid: str) -> int:
-        """How many attributes of an event are not deleted, counted one by one."""
-        query = {"returnFormat": "count", "eventid": uuid, "deleted": [0]}
-        answer = await self._search("/attributes/restSearch", query)
-        try:
-            return int(answer.data)
-        except (TypeError, ValueError) as error:
-            raise _strange("/attributes/restSearch", error) from error
+    async def count(self, event: str, uuids: Sequence[bytes] = ()) -> int:
+        """How many attributes of an event are not deleted, counted one by one; of these UUIDs, if there are any.
+
+        Measured on MISP 2.5.1: a third of the time of reading them, and next to nothing to send and to decode.
+        """
+        total = 0
+        for start in range(0, max(1, len(uuids)), UUIDS_A_SEARCH):
+            part = [as_text(uuid) for uuid in uuids[start : start + UUIDS_A_SEARCH]]
+            query = {"returnFormat": "count", "eventid": event, "deleted": [0]} | ({"uuid": part} if part else {})
+            answer = await self._search("/attributes/restSearch", query)
+            try:
+                total += int(answer.data)
+            except (TypeError, ValueError) as error:
+                raise _strange("/attributes/restSearch", error) from error
+        return total
 
     async def events(self, uuids: Sequence[str]) -> dict[str, EventState]:
         """Those of these events that our key can see, by UUID."""
