@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from pymisp import MISPEvent, PyMISP
 
 from tqmisp.config import Settings, StateOptions
-from tqmisp.errors import LockHeld, MispRefused, ThreatQRefused
+from tqmisp.errors import LockHeld, MispRefused, MispUnavailable, ThreatQRefused
 from tqmisp.export import Export
 from tqmisp.misp.options import EventOptions, MispOptions
 from tqmisp.observe.receipt import Receipt, TargetReceipt
@@ -160,6 +160,34 @@ async def test_publishing_comes_last(tmp_path: Path) -> None:
         assert len(target.events) == 2
         assert all(event.published for event in target.events)
         assert all(event.published for event in here.store.events())
+
+
+@pytest.mark.parametrize("status", [500, 503])
+async def test_what_could_not_be_published_is_published_by_the_next_run(tmp_path: Path, status: int) -> None:
+    """Though that run writes nothing; what was written while publishing was not asked for stays as it is."""
+    ill = True
+
+    @web.middleware
+    async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return web.Response(status=status) if ill and "/publish/" in request.path else await handler(request)
+
+    async with world(generate(200, seed=8), tmp_path, refuse) as here:
+        quiet = replace(here.settings, events=EventOptions(namespace="test", name="Quiet", slice_size=100))
+        only(await here.run(settings=quiet))
+        here.library.change(here.library.ids[0], {"description": "seen again"})
+        loud = replace(here.settings, events=replace(quiet.events, publish=True))
+        if status == 500:
+            assert not (await here.run(settings=loud)).balanced
+        else:
+            with pytest.raises(MispUnavailable):
+                await here.run(settings=loud)
+        assert not any(event.published for event in here.store.events())
+        ill, writes = False, here.store.write_requests
+        target = only(await here.run(settings=loud))
+        assert here.store.write_requests == writes + 1
+        assert [event.published for event in here.store.events()].count(True) == len(target.events) == 1
+        only(await here.run(settings=loud))
+        assert here.store.write_requests == writes + 1
 
 
 async def test_a_run_that_is_stopped_is_finished_by_the_next(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def clean() -> Trial:
         ("misp:events/edit=503@6x", 5),  # as often as an export tries, so that another one must go on
         ("misp:attributes/add=500-during@2x", 3),
         ("misp:attributes/restsearch=html@2x", 3),
-        ("misp:events/publish=maintenance@2x", 3),
+        ("misp:events/publish=maintenance@6x", 6),
     ],
 )
 async def test_a_fault_changes_nothing_in_the_end(spec: str, runs: int, clean: Trial) -> None:

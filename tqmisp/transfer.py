@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import Connection
 
 from tqmisp.config import Settings
+from tqmisp.errors import MispFault
 from tqmisp.journal.ledger import Ledger
 from tqmisp.journal.retirement import Retirement
 from tqmisp.journal.settle import Settlement
@@ -193,11 +194,17 @@ class Transfer:
     async def account(self) -> TargetReceipt:
         """Publish where asked, look once more at every event that was written to, and draw up the balance."""
         line, ledger, progress = TargetReceipt(self._settings.misp.name), self.ledger, self._place.progress
-        refs = list(ledger.events.values())
+        due = await ledger.due()
         if self._settings.events.publish:
+            # also those of a run that died before it could
+            refs = list((ledger.events | {ref.number: ref for ref in due}).values())
             progress.phase = "publishing"
             unpublished = await publish(self._misp, [ref.uuid for ref in refs], self._place.retry)
-            line.imbalance += [f"Event {uuid} is not published: {said}" for uuid, said in unpublished.items()]
+            line.imbalance += [f"Event {uuid} is not published: {error}" for uuid, error in unpublished.items()]
+            due = [ref for ref in due if not isinstance(unpublished.get(ref.uuid), MispFault)]
+        else:
+            refs = list(ledger.events.values())
+        await ledger.settle_due(due)
         progress.phase = "checking"
         for ref in refs:
             await self._look_at(ref, line)

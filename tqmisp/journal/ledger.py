@@ -427,6 +427,7 @@ class Ledger:
             rows.fill_event(connection, ref.number, created)
         else:
             rows.add_event(connection, ref, series_part, created)
+        rows.set_due(connection, [ref.number], due=True)
         number = rows.open_slice(connection, self._run, ref.number, len(part.items), self._now())
         self._write_held(connection)
         places = {(item.key, item.uuid) for item in new}
@@ -552,6 +553,16 @@ class Ledger:
         self._leaving.see(connection, held.seen)
         if self._positions.move() and self._keep_positions is not None:
             self._keep_positions(connection, self._positions.settled)
+
+    async def due(self) -> list[EventRef]:
+        """The events that runs have written to, this one or one that did not come to its end, and not yet published."""
+        numbers = await self._database.do(self._rows.due_events)
+        return [self.refs[number] for number in numbers if number in self.refs]
+
+    async def settle_due(self, refs: Sequence[EventRef]) -> None:
+        """Note that these events are published, or will not be."""
+        numbers = [ref.number for ref in refs]
+        await self._database.do(lambda connection: self._rows.set_due(connection, numbers, due=False))
 
     async def note_deleted(self, uuids: Sequence[bytes]) -> int:
         """Note that people have deleted attributes in MISP; how many of them were delivered and are news."""

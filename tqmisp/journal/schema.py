@@ -26,7 +26,7 @@ from sqlalchemy import (
     false,
 )
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; a journal that carries it needs no look at the others."""
 
 metadata = MetaData()
@@ -92,6 +92,7 @@ events = Table(
     Column("part", Integer, nullable=False),
     Column("attributes", Integer, nullable=False),
     Column("closed", Boolean, nullable=False, server_default=false()),
+    Column("due", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("target_id", "uuid"),
 )
 

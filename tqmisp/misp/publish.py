@@ -6,24 +6,24 @@ from collections.abc import Iterable
 
 import structlog
 
-from tqmisp.errors import MispFault, MispRefused
+from tqmisp.errors import MispError, MispFault, MispRefused
 from tqmisp.misp.client import MispClient
 from tqmisp.pipeline.retry import RetryPolicy
 
 log = structlog.get_logger(__name__)
 
 
-async def publish(client: MispClient, uuids: Iterable[str], retry: RetryPolicy) -> dict[str, str]:
-    """Publish events, and return those that MISP did not publish, with its words.
+async def publish(client: MispClient, uuids: Iterable[str], retry: RetryPolicy) -> dict[str, MispError]:
+    """Publish events, and return those that MISP did not publish, with the reason.
 
     With background jobs, MISP answers before an event is published (recording 427).
     """
-    refused: dict[str, str] = {}
+    refused: dict[str, MispError] = {}
     for uuid in uuids:
         path = f"/events/publish/{uuid}"
         try:
             await retry.call(lambda path=path: client.write(path, b"{}"))  # type: ignore[misc]
         except (MispRefused, MispFault) as error:
             log.warning("event not published", uuid=uuid, error=str(error))
-            refused[uuid] = str(error)
+            refused[uuid] = error
     return refused
