@@ -12,10 +12,10 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, update
 
 from tqmisp.errors import ConfigError, LockHeld
-from tqmisp.journal import Journal, migrations, schema
+from tqmisp.journal import Journal, migrations, schema, store
 from tqmisp.journal.rows import Rows
 
 
@@ -86,6 +86,29 @@ async def test_the_lease_of_a_dead_process_is_free(tmp_path: Path) -> None:
     assert done.returncode == 9
     async with Journal.open(tmp_path) as journal, journal.lease(await journal.target("misp", "u")):
         pass
+
+
+async def test_a_run_that_lost_its_lease_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a machine that slept: somebody else is at work now, also where that is another host."""
+    monkeypatch.setattr(store, "LEASE_SECONDS", 0.04)
+    async with Journal.open(tmp_path) as journal:
+        target = await journal.target("misp", "u")
+        with pytest.raises(LockHeld, match="taken its place"):
+            async with journal.lease(target):
+                theirs = update(schema.targets).values(owner="other:1:1", lease_until=9e9)
+                await journal.database.do(lambda connection: connection.execute(theirs))
+                await anyio.sleep_forever()
+        assert await journal.holder(target) == "other:1:1"
+
+
+async def test_what_a_target_has_taught_is_remembered(tmp_path: Path) -> None:
+    """As JSON, and for each target by itself."""
+    async with Journal.open(tmp_path) as journal:
+        target, other = await journal.target("misp", "u"), await journal.target("other", "u")
+        assert await journal.learned(target) is None
+        await journal.learn(target, '{"chunk":500}')
+        assert await journal.learned(target) == '{"chunk":500}'
+        assert await journal.learned(other) is None
 
 
 async def test_errors_inside_a_lease_come_out_as_they_are(tmp_path: Path) -> None:
