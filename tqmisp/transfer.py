@@ -25,8 +25,8 @@ from tqmisp.misp import identity
 from tqmisp.misp.account import Account, known_tags
 from tqmisp.misp.attribute import Attribute
 from tqmisp.misp.client import MispClient
+from tqmisp.misp.foresight import Forecast, ForeseeingSink
 from tqmisp.misp.mapping import IndicatorMapper
-from tqmisp.misp.publish import publish
 from tqmisp.misp.retire import Retirer
 from tqmisp.misp.sink import MispSink
 from tqmisp.model import EventRef, Indicator, Planned
@@ -62,6 +62,8 @@ class Place:
     retry: RetryPolicy
     stop: Stop
     listener: Listener
+    forecast: Forecast | None = None
+    """Told what would be sent, where nothing is to be sent; the journal is a copy then."""
 
 
 class Transfer:
@@ -78,6 +80,7 @@ class Transfer:
             capacity=settings.events.slice_size,
             make_event=lambda part: _event(space, name, day, part),
         )
+        self._retirement = Retirement(place.journal, place.target, place.run, self.ledger)
         self._settings = settings
         self._place = place
         self._misp = misp
@@ -103,17 +106,32 @@ class Transfer:
         transfer = cls(settings, place, misp, mapper)
         ledger = transfer.ledger
         await ledger.load()
-        transfer._sink = MispSink(
-            misp,
-            settings.misp,
-            settings.events,
-            retry=place.retry,
-            progress=place.progress,
-            on_event=lambda _, event_id: place.listener.on_event_created(event_id),
-            knee=Knee.from_json(await place.journal.learned(place.target)),
-            instead=ledger.instead,
-            adopts=ledger.is_new,
-        )
+        knee = Knee.from_json(await place.journal.learned(place.target))
+        if place.forecast is None:
+            transfer._sink = MispSink(
+                misp,
+                settings.misp,
+                settings.events,
+                retry=place.retry,
+                progress=place.progress,
+                on_event=lambda _, event_id: place.listener.on_event_created(event_id),
+                knee=knee,
+                instead=ledger.instead,
+                adopts=ledger.is_new,
+            )
+        else:
+            transfer._sink = ForeseeingSink(
+                misp,
+                settings.misp,
+                settings.events,
+                retry=place.retry,
+                forecast=place.forecast,
+                progress=place.progress,
+                knee=knee,
+                instead=ledger.instead,
+                adopts=ledger.is_new,
+                may_publish=account.may_publish,
+            )
         missing = await transfer._settlement().settle()
         if missing:
             log.warning("an earlier run died; what it had promised is delivered again", attributes=missing)
@@ -155,7 +173,7 @@ class Transfer:
         await self._settlement().finish()
         await journal.end_sweep(self._place.target)
         if complete and not source.missing:
-            await ledger.find_absent()
+            await self._retirement.find_absent()
         return True
 
     async def withdraw(self, source: ThreatQSource) -> str | None:
@@ -168,7 +186,8 @@ class Transfer:
         await self._again(source, _lists(ledger.take_deferred()))
         if options.policy == "leave" and not options.statuses and not options.types:
             return None
-        listed, live = await ledger.listed()
+        retirement = self._retirement
+        listed, live = await retirement.listed()
         if not self._settings.run.confirm_retire and options.needs_leave(listed, live):
             return (
                 f"{listed} of the {live} indicators that MISP holds have left the selection, more than "
@@ -176,10 +195,9 @@ class Transfer:
                 "Look whether ThreatQ is well; if it is right, run again with --confirm-retire."
             )
         # that a list does not hold them may have many reasons; each is asked for by itself
-        await self._again(source, ledger.absent(KEYS_A_PAGE), count=True)
+        await self._again(source, retirement.absent(KEYS_A_PAGE), count=True)
         if not listed or self._place.stop.requested:
             return None
-        retirement = Retirement(ledger)
         self._place.progress.phase = "withdrawing"
         progress = Progress()
         await run_pipeline(retirement, Retirer(options), retirement, self._sinks(progress), **self._bounds(progress))
@@ -199,7 +217,7 @@ class Transfer:
             # also those of a run that died before it could
             refs = list((ledger.events | {ref.number: ref for ref in due}).values())
             progress.phase = "publishing"
-            unpublished = await publish(self._misp, [ref.uuid for ref in refs], self._place.retry)
+            unpublished = await self._sink.publish([ref.uuid for ref in refs])
             line.imbalance += [f"Event {uuid} is not published: {error}" for uuid, error in unpublished.items()]
             due = [ref for ref in due if not isinstance(unpublished.get(ref.uuid), MispFault)]
         else:
@@ -254,7 +272,7 @@ class Transfer:
         line.events.append(
             EventLine(
                 ref.uuid,
-                event.id,
+                event.id or None,
                 ref.info,
                 ref.date,
                 held,

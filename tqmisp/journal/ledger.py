@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import anyio
 from sqlalchemy import Connection
 
 from tqmisp.journal.held import Held
-from tqmisp.journal.leaving import ABSENT, REPLACED, Leaving
+from tqmisp.journal.leaving import REPLACED, Leaving
 from tqmisp.journal.positions import Positions, Read
 from tqmisp.journal.rows import Found, Known, Merged, Owner, Place, Rows
 from tqmisp.journal.schema import State
 from tqmisp.journal.series import OpenEvent, Series
 from tqmisp.journal.store import Journal
 from tqmisp.journal.tally import Tally
+from tqmisp.journal.writer import OUT, Home, Keep, Promise, Writer, Writing
 from tqmisp.model import Change, EventRef, Leaver, Planned
 from tqmisp.pipeline.protocols import Mapped, Outcome, Page, Refusal, Slice
 
-OUT = frozenset({"deleted_in_misp", "event_blocked"})
-"""Codes of refusals that people have decided, by deleting something in MISP."""
 CHANGED = b"\0" * 8
 """A fingerprint that no attribute has: whatever ThreatQ gives next is a change."""
 
@@ -104,6 +102,7 @@ class Ledger:
         self._database = journal.database
         self._rows = Rows(target)
         self._leaving = Leaving(target)
+        self._writer = Writer(target, run, now)
         self._run = run
         self._date = date
         self._capacity = capacity
@@ -127,7 +126,7 @@ class Ledger:
         self._any_leaving = False
         self._seeing = False
         self._positions = Positions()
-        self._keep_positions: Callable[[Connection, dict[int, str]], None] | None = None
+        self._keep_positions: Keep | None = None
         self._refused_before: dict[int, tuple[str, str]] = {}
 
     async def load(self) -> None:
@@ -169,7 +168,7 @@ class Ledger:
         if begin:
             await self._database.do(self._leaving.begin)
 
-    def follow(self, known: Mapping[int, str], keep: Callable[[Connection, dict[int, str]], None]) -> None:
+    def follow(self, known: Mapping[int, str], keep: Keep) -> None:
         """Note from now on how far the parts of the source are accounted for.
 
         Args:
@@ -327,68 +326,14 @@ class Ledger:
             if refusal.kind != "filtered":  # the operator's own choice, and possibly most of what is read
                 self._held.refused.append(refusal)
 
-    async def find_absent(self) -> None:
-        """List the attributes of all indicators that a complete reading has not come across."""
-        await self._database.do(lambda connection: self._leaving.find_absent(connection, self._run))
-        self._any_leaving = True
-
-    async def listed(self) -> tuple[int, int]:
-        """How many attributes are listed to be withdrawn, and how many MISP holds of ours in all."""
-
-        def work(connection: Connection) -> tuple[int, int]:
-            self._leaving.tidy(connection)
-            return self._leaving.count(connection)
-
-        return await self._database.do(work)
-
-    async def absent(self, size: int) -> AsyncGenerator[list[int], None]:
-        """Yield the indicators that a complete reading has not come across, in lists of at most this size."""
-        after: Place | None = None
-        while True:
-            leavers = await self._database.do(partial(self._leaving.next, after=after, limit=size, code=ABSENT))
-            if not leavers:
-                return
-            yield [leaver.key for leaver in leavers]
-            after = leavers[-1].key, leavers[-1].uuid
-
-    async def leavers(self, after: Place | None, limit: int) -> tuple[list[Leaver], list[int], Place | None]:
-        """The next attributes to withdraw, the heirs of those that others share, and the place to go on from.
-
-        An attribute that other indicators share stays, and passes to the lowest of their ids.
-        """
-
-        def work(connection: Connection) -> tuple[list[Leaver], dict[bytes, int]]:
-            leavers = self._leaving.next(connection, after, limit)
-            heirs = self._rows.sharers(connection, [leaver.uuid for leaver in leavers])
-            passed = [leaver for leaver in leavers if leaver.uuid in heirs]
-            places = [(leaver.key, leaver.uuid) for leaver in passed]
-            self._leaving.forget(connection, places)
-            self._rows.drop(connection, places)
-            self._rows.change(
-                connection,
-                [
-                    (
-                        heirs[leaver.uuid],
-                        leaver.uuid,
-                        {
-                            "fingerprint": CHANGED,
-                            "event_id": leaver.event,
-                            "timestamp": leaver.timestamp,
-                            "state": int(State.LIVE),
-                            "marks": leaver.marks,
-                        },
-                    )
-                    for leaver in passed
-                ],
-            )
-            return leavers, heirs
-
-        leavers, heirs = await self._database.do(work)
+    def withdraw(self, leavers: Iterable[Leaver]) -> None:
+        """Count attributes that have passed to other indicators."""
         for leaver in leavers:
-            if leaver.uuid in heirs:
-                self.tally.withdraw(leaver, this_run=leaver.run == self._run)
-        last = (leavers[-1].key, leavers[-1].uuid) if len(leavers) == limit else None
-        return [leaver for leaver in leavers if leaver.uuid not in heirs], list(heirs.values()), last
+            self.tally.withdraw(leaver, this_run=leaver.run == self._run)
+
+    def expect_leavers(self) -> None:
+        """Look from now on whether an indicator that is read is about to be withdrawn."""
+        self._any_leaving = True
 
     def retire(self, leavers: Iterable[tuple[Leaver, bytes | None]]) -> Iterable[tuple[EventRef, Sequence[Planned]]]:
         """Plan to withdraw attributes, each with the body that does so; without one it only leaves the list."""
@@ -408,63 +353,51 @@ class Ledger:
 
     async def promise(self, part: Slice[EventRef, Planned]) -> None:
         """Record the intent to deliver a slice, before anything of it is sent."""
-        async with self._writing:
-            number = await self._database.do(lambda connection: self._promise(connection, part))
-        self.events[part.destination.number] = part.destination
-        self._slices[id(part)] = number
-        for item in part.items:
-            self._just_promised[item.uuid] = item.key
-            self._refused_before.pop(item.key, None)
-
-    def _promise(self, connection: Connection, part: Slice[EventRef, Planned]) -> int:
-        rows, ref = self._rows, part.destination
-        former = [(self._former.pop(item.uuid), item) for item in part.items if item.uuid in self._former]
-        taken = {item.uuid for _, item in former}
-        new = [item for item in part.items if item.change == Change.CREATE or item.uuid in taken]
-        created = sum(item.change == Change.CREATE for item in new)
-        series_part = self._new_events.pop(ref.number, None)
-        if series_part is None:
-            rows.fill_event(connection, ref.number, created)
-        else:
-            rows.add_event(connection, ref, series_part, created)
-        rows.set_due(connection, [ref.number], due=True)
-        number = rows.open_slice(connection, self._run, ref.number, len(part.items), self._now())
-        self._write_held(connection)
-        places = {(item.key, item.uuid) for item in new}
-        orphans = self._orphans & places
+        ref, items = part.destination, part.items
+        former = {item.uuid: self._former.pop(item.uuid) for item in items if item.uuid in self._former}
+        orphans = self._orphans.intersection((item.key, item.uuid) for item in items) if self._orphans else set()
         self._orphans -= orphans
-        rows.drop(connection, orphans | {(item.key, item.uuid) for _, item in former})
-        rows.change(connection, [(key, item.uuid, {"state": int(State.MERGED), "slice_id": 0}) for key, item in former])
-        rows.add(connection, new, ref.number, number)
-        rows.change(
-            connection,
-            [
-                (
-                    item.key,
-                    item.uuid,
-                    {
-                        "fingerprint": item.fingerprint,
-                        "slice_id": number,
-                        "timestamp": item.timestamp,
-                        "state": int(State.LIVE),
-                        "marks": item.base + item.marks,
-                    },
-                )
-                for item in part.items
-                if (item.key, item.uuid) not in places
-            ],
-        )
-        rows.forget_refusals(connection, [item.key for item in part.items if item.key in self._refused_before])
-        return number
+        again = [item.key for item in items if item.key in self._refused_before]
+        promise = Promise(part, former, orphans, again, self._new_events.pop(ref.number, None))
+        async with self._writing:
+            writing = self._take_held()
+            number = await self._database.do(lambda connection: self._writer.promise(connection, promise, writing))
+        self.events[ref.number] = ref
+        self._slices[id(part)] = number
+        for item in items:
+            self._just_promised[item.uuid] = item.key
+        for key in again:
+            self._refused_before.pop(key, None)
 
     async def confirm(self, part: Slice[EventRef, Planned], outcome: Outcome[EventRef, Planned]) -> None:
         """Record what became of a slice."""
         number = self._slices.pop(id(part))
+        homes = {ref.uuid: self._home(ref) for _, ref in outcome.elsewhere}
+        closed = part.destination.number in self._instead
         async with self._writing:
-            await self._database.do(lambda connection: self._confirm(connection, part, outcome, number))
-        there = [*outcome.stored, *outcome.unchanged, *(item for item, _ in outcome.elsewhere)]
+            moved = await self._database.do(
+                lambda connection: self._writer.confirm(connection, part, outcome, number, homes, close_event=closed)
+            )
+        for ref in moved:
+            self.refs[ref.number] = self.events[ref.number] = ref
+        self._count(outcome)
+        for item in part.items:
+            busy = self._unconfirmed.pop(item.uuid, None)
+            if busy is not None and busy.read is not None:
+                busy.read.outstanding -= 1
+
+    def _home(self, found: EventRef) -> Home:
+        """Where an attribute was found, or was put, as far as it is known."""
+        ref = next((each for each in self.refs.values() if each.uuid == found.uuid), None)
+        if ref is None:
+            return Home(found._replace(number=0), 0)
+        return Home(ref, self._new_events.pop(ref.number, None))
+
+    def _count(self, outcome: Outcome[EventRef, Planned]) -> None:
+        elsewhere = [item for item, _ in outcome.elsewhere]
+        there = [*outcome.stored, *outcome.unchanged, *elsewhere]
         self.tally.kept.update(outcome.kept)
-        self.tally.confirm(outcome.stored, outcome.unchanged, [item for item, _ in outcome.elsewhere])
+        self.tally.confirm(outcome.stored, outcome.unchanged, elsewhere)
         for item, refusal in outcome.refused:
             if item.change != Change.RETIRE:
                 self.tally.merged -= item.change == Change.TAKEOVER  # as which it was counted when it was read
@@ -472,87 +405,25 @@ class Ledger:
                 self._refused_before[item.key] = (refusal.kind, refusal.code)
             elif refusal.code in OUT:
                 there.append(item)
-        for item in there:
-            leaver = self._leavers.pop((item.key, item.uuid), None)
-            if leaver is not None:
-                self.tally.withdraw(leaver, this_run=leaver.run == self._run)
-        for item in part.items:
-            busy = self._unconfirmed.pop(item.uuid, None)
-            if busy is not None and busy.read is not None:
-                busy.read.outstanding -= 1
-
-    def _confirm(
-        self, connection: Connection, part: Slice[EventRef, Planned], outcome: Outcome[EventRef, Planned], number: int
-    ) -> None:
-        rows = self._rows
-        out = [(item, State.DELETED if refusal.code in OUT else State.QUARANTINED) for item, refusal in outcome.refused]
-        rows.change(
-            connection,
-            [
-                (item.key, item.uuid, {"state": int(state)})
-                for item, state in out
-                if state == State.DELETED or not item.base  # what MISP refuses to change is still there as it was
-            ],
-        )
-        there = [*outcome.stored, *outcome.unchanged, *(item for item, _ in outcome.elsewhere)]
-        rows.change(
-            connection,
-            [
-                (
-                    item.key,
-                    item.uuid,
-                    {
-                        "marks": item.marks,
-                        "timestamp": item.timestamp,
-                        "state": int(State.RETIRED if item.change == Change.RETIRE else State.LIVE),
-                    },
-                )
-                for item in there
-                if item.base or item.change == Change.ADOPT
-            ],
-        )
-        gone = [*there, *(item for item, state in out if state == State.DELETED)]
-        self._leaving.forget(connection, [(item.key, item.uuid) for item in gone if item.change == Change.RETIRE])
-        for item, ref in outcome.elsewhere:
-            event = self._adopt(connection, ref)
-            rows.change(connection, [(item.key, item.uuid, {"event_id": event})])
-            rows.fill_event(connection, part.destination.number, -1)
-            rows.fill_event(connection, event, 1)
-        if part.destination.number in self._instead:
-            rows.close_event(connection, part.destination.number)
-        rows.close_slices(connection, [number], self._now())
-
-    def _adopt(self, connection: Connection, found: EventRef) -> int:
-        """The number of an event in which the sink has found, or has put, an attribute of ours."""
-        for ref in self.refs.values():
-            if ref.uuid == found.uuid:
-                series_part = self._new_events.pop(ref.number, None)
-                if series_part is not None:
-                    self._rows.add_event(connection, ref, series_part, 0)
-                self.events[ref.number] = ref
-                return ref.number
-        number = self._rows.add_event(connection, found._replace(number=0), 0, 0)
-        self.refs[number] = found._replace(number=number)
-        return number
+        if self._leavers:
+            for item in there:
+                leaver = self._leavers.pop((item.key, item.uuid), None)
+                if leaver is not None:
+                    self.tally.withdraw(leaver, this_run=leaver.run == self._run)
 
     async def flush(self) -> None:
         """Write what waits for a transaction of its own."""
         async with self._writing:
-            await self._database.do(self._write_held)
+            writing = self._take_held()
+            await self._database.do(lambda connection: self._writer.write(connection, writing))
 
-    def _write_held(self, connection: Connection) -> None:
+    def _take_held(self) -> Writing:
+        """What is to be written now; taken here and not by the thread of the database, which works at the same time."""
         held, self._held = self._held, Held()
         self._just_merged.update(held.merged)
-        rows = self._rows
-        rows.add_merged(connection, list(held.merged.values()))
-        rows.add_refusals(connection, held.refused, self._run)
-        rows.drop(connection, held.drops)
-        self._leaving.forget(connection, held.back)
-        self._leaving.note(connection, held.leaving, self._run)
         self._any_leaving = self._any_leaving or bool(held.leaving)
-        self._leaving.see(connection, held.seen)
-        if self._positions.move() and self._keep_positions is not None:
-            self._keep_positions(connection, self._positions.settled)
+        moved = self._positions.move() and self._keep_positions is not None
+        return Writing(held, dict(self._positions.settled) if moved else None, self._keep_positions)
 
     async def due(self) -> list[EventRef]:
         """The events that runs have written to, this one or one that did not come to its end, and not yet published."""
