@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from tqmisp.misp.explain import Step
 from tqmisp.misp.policy import MappingPolicy
@@ -81,8 +82,8 @@ class ContextMaker:
         """The part of the comment that can be kept for the next indicator of the same kind."""
         return "; ".join(self._shared(indicator))
 
-    def comment(self, indicator: Indicator, shared: str) -> str:
-        """The whole comment of one indicator, around what it shares with others."""
+    def comment(self, indicator: Indicator, shared: str, *, described: bool = True) -> str:
+        """The whole comment of one indicator, around what it shares with others; perhaps without its description."""
         policy = self._policy
         parts: list[str] = []
         if policy.attribute_comments:
@@ -93,7 +94,7 @@ class ContextMaker:
         if policy.link:
             parts.append(f"{self._url}/indicators/{indicator.id}/details")
         rest = "; ".join(parts)
-        if policy.description and indicator.description:
+        if described and policy.description and indicator.description:
             room = policy.comment_bytes - len(rest.encode()) - 2
             text = cut(plain(indicator.description), room)
             rest = f"{text}; {rest}" if text and rest else text or rest
@@ -110,13 +111,14 @@ class ContextMaker:
         for field in self._remarks:
             if text := _listed(getattr(indicator, field)):
                 yield f"{field.capitalize()}: {text}"
-        if self._policy.sources == "comment" and (text := _listed(source.name for source in indicator.sources)):
+        if self._policy.sources == "comment" and (text := _listed(tuple([each.name for each in indicator.sources]))):
             yield f"Source: {text}"
         if self._policy.score == "comment":
             yield f"ThreatQ score: {indicator.score:g}"
 
 
-def _listed(names: Iterable[str]) -> str:
+@lru_cache(maxsize=4096)
+def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(dict.fromkeys(filter(None, map(plain, names))))
 
 

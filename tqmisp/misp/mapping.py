@@ -181,7 +181,7 @@ class IndicatorMapper:
             names = context.tags(indicator, trace)
             tags = names, _tags_json(names), marks.tags_mark(names)
         remark = context.remark(indicator)
-        comment_json = orjson.dumps(context.comment(indicator._replace(description=""), remark))
+        comment_json = orjson.dumps(context.comment(indicator, remark, described=False))
         too_strict = tlp if tlp in self._too_strict else None
         shared = _Shared(too_strict or "", *tags, remark, comment_json, marks.comment_mark(comment_json))
         if trace is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 
 from tqmisp.misp import galaxies
 from tqmisp.misp.explain import Step
@@ -22,12 +23,17 @@ TagRule = Callable[[Indicator], Iterator[Step]]
 
 def tlp(tags: Iterable[str], given: Iterable[str | None]) -> str | None:
     """The strictest TLP that a tag or a source names; the laxest would leak."""
-    found = {name for name in given if name in STRICTNESS}
-    for tag in tags:
-        if match := _TLP_TAG.fullmatch(tag.strip()):
-            name = match[1].upper()
-            found.add("CLEAR" if name == "WHITE" else name)
+    found = {name for name in (*given, *map(_tlp_in, tags)) if name in STRICTNESS}
     return min(found, key=STRICTNESS.index) if found else None
+
+
+@lru_cache(maxsize=4096)
+def _tlp_in(tag: str) -> str | None:
+    match = _TLP_TAG.fullmatch(tag.strip())
+    if match is None:
+        return None
+    name = match[1].upper()
+    return "CLEAR" if name == "WHITE" else name
 
 
 def tlp_of(indicator: Indicator, policy: MappingPolicy) -> str | None:
