@@ -25,10 +25,13 @@ from tqmisp.journal.audit import Audit
 from tqmisp.journal.store import Journal
 from tqmisp.misp.account import Account, sign_in
 from tqmisp.misp.client import MispClient
+from tqmisp.misp.foresight import Forecast
 from tqmisp.misp.reading import MispReader
 from tqmisp.observe.listener import Listener, Silent
+from tqmisp.observe.plan import Plan, changes, estimate
 from tqmisp.observe.receipt import Receipt
 from tqmisp.observe.timeline import recorded
+from tqmisp.pipeline.adaptive import Knee
 from tqmisp.pipeline.progress import Progress
 from tqmisp.pipeline.retry import RetryPolicy
 from tqmisp.pipeline.stop import Stop
@@ -41,6 +44,8 @@ log = structlog.get_logger(__name__)
 
 OVERLAP = timedelta(minutes=10)
 """How far an incremental run goes back behind the last one, for rows that reached the search index late."""
+PAST_RUNS = 20
+"""Runs that are looked at for the rate of one."""
 
 
 class Export:
@@ -60,6 +65,7 @@ class Export:
         *,
         stop: Stop,
         listener: Listener,
+        forecast: Forecast | None = None,
     ) -> None:
         self.progress = Progress()
         self.account: Account | None = None
@@ -69,6 +75,7 @@ class Export:
         self._journal = journal
         self._stop = stop
         self._listener = listener
+        self._forecast = forecast
         self._retry = RetryPolicy(
             attempts=settings.misp.attempts,
             backoff=settings.misp.backoff,
@@ -80,7 +87,12 @@ class Export:
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, settings: Settings, *, stop: Stop | None = None, listener: Listener | None = None
+        cls,
+        settings: Settings,
+        *,
+        stop: Stop | None = None,
+        listener: Listener | None = None,
+        look: bool = False,
     ) -> AsyncIterator[Export]:
         """Open connections and journal.
 
@@ -88,13 +100,14 @@ class Export:
             settings: what to export from where to where.
             stop: where somebody may ask the run to end early.
             listener: told about the landmarks of a run.
+            look: only read in the journal, and make none; for :meth:`plan` alone.
 
         Raises:
             ConfigError: the journal or a certificate file cannot be used.
             ThreatQError: ThreatQ cannot be reached or does not let us in.
         """
         async with (
-            Journal.open(settings.state.place) as journal,
+            (Journal.look if look else Journal.open)(settings.state.place) as journal,
             ThreatQClient.connect(settings.threatq) as threatq,
             MispClient.connect(settings.misp) as misp,
         ):
@@ -117,6 +130,47 @@ class Export:
         """
         wanted = self._settings.run.full if full is None else full
         return await self._recorded(partial(self._run, full=wanted))
+
+    async def plan(self, *, full: bool | None = None) -> Plan:
+        """Find out what a run would do now; nothing is written, neither to MISP nor to the journal.
+
+        It reads ThreatQ as the run would, looks at what MISP holds, and decides on a copy of the journal.
+
+        Args:
+            full: as for :meth:`run`.
+
+        Raises:
+            LockHeld: a run is at work on the same journal and MISP, so that nobody knows what it will leave to do.
+            ThreatQError: ThreatQ could not be read to the end.
+            MispError: MISP could not be read.
+            ConfigError: there is no room for the copy.
+        """
+        name = self._settings.misp.name
+        counters = replace(self._misp.counters)
+        async with self._journal.copy() as journal:
+            target = await journal.target(name, self._settings.misp.url)
+            forecast = Forecast(Audit(self._journal, target))
+            rehearsal = Export(
+                self._settings,
+                self._threatq,
+                self._misp,
+                journal,
+                stop=self._stop,
+                listener=Silent(),
+                forecast=forecast,
+            )
+            rehearsal.progress = self.progress
+            past = [run for run in await journal.runs(PAST_RUNS) if run.target == name]
+            knee = Knee.from_json(await journal.learned(target))
+            receipt = await rehearsal.run(full=full)
+            self.account = rehearsal.account
+        estimated = estimate(forecast, knee, past, reading=receipt.seconds)
+        receipt.run_id, receipt.seconds, receipt.timeline = "", 60 * estimated.minutes, []
+        [line] = receipt.targets
+        line.requests += forecast.reads + forecast.writes - counters.requests
+        line.write_requests = forecast.writes
+        line.seconds_waiting_for, line.advice = {}, ""
+        return Plan(receipt, estimated, changes(forecast))
 
     async def verify(self, *, every: bool = False, repair: bool = False) -> Verdict:
         """Hold the ledger against MISP.
@@ -214,7 +268,9 @@ class Export:
     async def _open(self, target: int, number: int) -> Transfer:
         self.account = await sign_in(self._misp, self._retry)
         self._listener.on_misp_ready()
-        place = Place(self._journal, target, number, self.progress, self._retry, self._stop, self._listener)
+        place = Place(
+            self._journal, target, number, self.progress, self._retry, self._stop, self._listener, self._forecast
+        )
         return await Transfer.open(self._settings, place, self._misp, self.account)
 
     def _on_total(self, indicators: int) -> None:

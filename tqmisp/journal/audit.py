@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Select, func, select, update
 
 from tqmisp.journal.ledger import CHANGED
-from tqmisp.journal.schema import State, events, ledger, refusals, runs
+from tqmisp.journal.schema import State, events, ledger, refusals, runs, slices
 from tqmisp.journal.store import Journal
 from tqmisp.model import EventRef
 
@@ -62,6 +62,19 @@ class Audit:
         query = self._query().where(ledger.c.uuid.in_(uuids))
         rows = await self._database.do(lambda connection: connection.execute(query).all())
         return dict(map(_stored, rows))
+
+    async def filled(self, ref: EventRef) -> bool:
+        """Whether anything was delivered to an event for certain."""
+        query = (
+            select(ledger.c.uuid)
+            .select_from(events)
+            .join(ledger, ledger.c.event_id == events.c.id)
+            .join(slices, slices.c.id == ledger.c.slice_id)
+            .where(events.c.target_id == self._target, events.c.uuid == ref.uuid)
+            .where(ledger.c.target_id == self._target, ledger.c.state.in_(PRESENT), slices.c.closed_at.is_not(None))
+            .limit(1)
+        )
+        return bool(await self._database.do(lambda connection: connection.execute(query).first()))
 
     async def of_event(self, ref: EventRef) -> AsyncGenerator[list[tuple[bytes, Stored]], None]:
         """Yield what is known of the attributes of an event, in pages."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,12 +12,14 @@ import anyio
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from tqmisp.errors import ConfigError
 from tqmisp.journal import schema
 
 R = TypeVar("R")
+
+FILE = "journal.sqlite"
 
 
 class Database:
@@ -31,17 +34,21 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, place: Path | str) -> AsyncIterator[Database]:
+    async def open(cls, place: Path | str, *, read_only: bool = False) -> AsyncIterator[Database]:
         """Open a database, creating or upgrading the tables.
+
+        Args:
+            place: a folder, or a URL.
+            read_only: change nothing; it must be there, and its tables stay as they are.
 
         Raises:
             ConfigError: the place cannot be used.
         """
         engine: Engine | None = None
         try:
-            engine = await anyio.to_thread.run_sync(_engine, place)
+            engine = await anyio.to_thread.run_sync(_reading if read_only else _engine, place)
             database = cls(engine)
-            await database.do(_migrate)
+            await database.do(version if read_only else _migrate)
         except (OSError, SQLAlchemyError) as error:
             if engine is not None:
                 await anyio.to_thread.run_sync(engine.dispose)
@@ -68,7 +75,7 @@ def _engine(place: Path | str) -> Engine:
         return create_engine(place)
     folder = Path(place)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "journal.sqlite"
+    path = folder / FILE
     path.touch(mode=0o600)
     engine = create_engine(f"sqlite:///{path}")
 
@@ -82,12 +89,30 @@ def _engine(place: Path | str) -> Engine:
     return engine
 
 
+def _reading(place: Path | str) -> Engine:
+    if isinstance(place, str) and "://" in place:
+        return create_engine(place).execution_options(postgresql_readonly=True)
+    address = f"{(Path(place) / FILE).absolute().as_uri()}?mode=rw"  # mode=ro would leave files of its own beside it
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(address, timeout=60, uri=True, check_same_thread=False)
+        connection.execute("PRAGMA query_only=1")
+        return connection
+
+    return create_engine("sqlite://", creator=connect, poolclass=QueuePool)
+
+
+def version(connection: Connection) -> str | None:
+    """The newest migration that a journal has been through; None where there are no tables."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return str(connection.scalar(text("SELECT version_num FROM alembic_version")))
+
+
 def _migrate(connection: Connection) -> None:
     """Upgrade the tables; Alembic is loaded only when there is something to do."""
-    if inspect(connection).has_table("alembic_version"):
-        version = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        if version == schema.HEAD:
-            return
+    if version(connection) == schema.HEAD:
+        return
     from tqmisp.journal import migrations  # noqa: PLC0415  costs memory and time that most runs need not spend
 
     migrations.upgrade(connection)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,9 +13,12 @@ from typing import Any, NamedTuple
 
 import anyio
 from sqlalchemy import Connection, Select, Update, UpdateBase, delete, func, insert, literal, select, tuple_, update
+from sqlalchemy.exc import SQLAlchemyError
 
-from tqmisp.errors import LockHeld
-from tqmisp.journal.database import Database
+from tqmisp.errors import ConfigError, LockHeld
+from tqmisp.journal import schema
+from tqmisp.journal.copying import copy_to, throw_away_folder
+from tqmisp.journal.database import FILE, Database, version
 from tqmisp.journal.schema import events, refusals, runs, slices, sweeps, targets, watermarks
 from tqmisp.pipeline.groups import first_error
 
@@ -93,6 +97,43 @@ class Journal:
         """
         async with Database.open(place) as database:
             yield cls(database)
+
+    @classmethod
+    @asynccontextmanager
+    async def look(cls, place: Path | str) -> AsyncIterator[Journal]:
+        """Open a journal to read in it; where there is none, an empty one that is thrown away.
+
+        Raises:
+            ConfigError: the place cannot be used.
+        """
+        if isinstance(place, Path) and not await anyio.Path(place / FILE).exists():
+            async with throw_away_folder() as folder, cls.open(folder) as journal:
+                yield journal
+            return
+        async with Database.open(place, read_only=True) as database:
+            journal = cls(database)
+            if await database.do(version) == schema.HEAD:
+                yield journal
+            else:  # of an earlier tqmisp, or empty
+                async with journal.copy() as copy:
+                    yield copy
+
+    @asynccontextmanager
+    async def copy(self) -> AsyncIterator[Journal]:
+        """Open a copy of the journal as it is now, in the folder for temporary files; it is thrown away afterwards.
+
+        Raises:
+            ConfigError: there is no room for it.
+        """
+        async with throw_away_folder() as folder:
+            try:
+                await self.database.do(lambda connection: copy_to(connection, folder))
+            except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+                raise ConfigError(
+                    f"The journal cannot be copied to {folder.parent}: {error}. TMPDIR names another folder."
+                ) from error
+            async with Journal.open(folder) as journal:
+                yield journal
 
     async def target(self, name: str, url: str) -> int:
         """Return the number of a target, adding it when it is new."""

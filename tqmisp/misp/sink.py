@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 
 import anyio
 import structlog
 
-from tqmisp.errors import EventBlocked, MispFault, MispRefused, MispTooLarge, MispUnavailable, MispUnclear
+from tqmisp.errors import EventBlocked, MispError, MispFault, MispRefused, MispTooLarge, MispUnavailable, MispUnclear
 from tqmisp.misp import event as bodies
+from tqmisp.misp.beforehand import adopt, compare
 from tqmisp.misp.client import MispClient
-from tqmisp.misp.merge import merge
 from tqmisp.misp.options import EventOptions, MispOptions
 from tqmisp.misp.pace import Pace, Slot
+from tqmisp.misp.publish import publish
 from tqmisp.misp.reading import Held, MispReader
-from tqmisp.misp.verdicts import DELETED, Verdicts, refusal
+from tqmisp.misp.verdicts import Verdicts, refusal
 from tqmisp.model import Change, EventRef, Planned
 from tqmisp.pipeline.adaptive import Knee
 from tqmisp.pipeline.groups import first_error
@@ -90,7 +91,7 @@ class MispSink:
         outcome: Outcome[EventRef, Planned] = Outcome()
         new = [item for item in part.items if not item.base and item.change is not Change.RETIRE]
         if self._adopts:
-            new = await self._adopt(ref, new, outcome)
+            new = adopt(ref, new, await self.reader.whole([item.uuid for item in new]), outcome)
         if new:
             await self._bring_new(ref, new, outcome)
         known = [item for item in part.items if item.base or item.change is Change.RETIRE]
@@ -113,27 +114,6 @@ class MispSink:
         outcome.refused += moved.refused
         outcome.elsewhere += [*moved.elsewhere, *((item, here) for item in moved.stored)]
 
-    async def _adopt(
-        self, ref: EventRef, items: Sequence[Planned], outcome: Outcome[EventRef, Planned]
-    ) -> list[Planned]:
-        """Take over what MISP has of ours, as it is, where the journal is new; return what it has not."""
-        held = await self.reader.whole([item.uuid for item in items])
-        left = []
-        for item in items:
-            here = held.get(item.uuid)
-            if here is None:
-                left.append(item)
-            elif here.deleted:
-                outcome.refused.append((item, refusal(item, "filtered", "deleted_in_misp", DELETED)))
-            else:
-                outcome.kept["adopted"] += here.marks().packed() != item.marks
-                found = item._replace(change=Change.ADOPT, timestamp=here.timestamp)
-                if here.event_uuid == ref.uuid:
-                    outcome.unchanged.append(found)
-                else:
-                    outcome.elsewhere.append((found, EventRef(0, here.event_uuid, here.event_info, "")))
-        return left
-
     async def _bring(self, ref: EventRef, items: Sequence[Planned], outcome: Outcome[EventRef, Planned]) -> None:
         if items:
             poison = await self._send_all(ref, items)
@@ -142,29 +122,23 @@ class MispSink:
     async def _compare(
         self, ref: EventRef, items: Sequence[Planned], outcome: Outcome[EventRef, Planned]
     ) -> list[Planned]:
-        """Leave what people have changed out of updates; return those of which something is left."""
-        held = await self.reader.whole([item.uuid for item in items])
+        """Leave what people have changed out of updates; return those of which something is left in this event."""
         left = []
-        for item in items:
-            here = held.get(item.uuid)
-            merged = merge(item, here) if here is not None else None
-            if here is None or merged is None:
-                outcome.refused.append((item, refusal(item, "filtered", "deleted_in_misp", DELETED)))
-                continue
-            outcome.kept.update(merged.kept)
-            if not merged.changes:
-                outcome.unchanged.append(merged.item)
-            elif here.event_uuid == ref.uuid:
-                left.append(merged.item)
+        for change in compare(items, await self.reader.whole([item.uuid for item in items]), outcome):
+            if change.held.event_uuid == ref.uuid:
+                left.append(change.item)
             else:
-                home = EventRef(0, here.event_uuid, here.event_info, "")
-                await self._verdicts.bring_up_to_date(merged.item, home, outcome)
+                await self._verdicts.bring_up_to_date(change.item, change.home, outcome)
         return left
 
     async def look(self, ref: EventRef, uuids: Sequence[bytes]) -> dict[bytes, int]:
         """The timestamps of those attributes of an event that MISP holds, by UUID."""
         found = await self.reader.attributes(uuids)
         return {uuid: held.timestamp for uuid, held in found.items() if held.event_uuid == ref.uuid}
+
+    async def publish(self, uuids: Iterable[str]) -> dict[str, MispError]:
+        """Publish events, and return those that MISP did not publish, with the reason."""
+        return await publish(self._client, uuids, self._retry)
 
     async def _make_event(self, ref: EventRef) -> EventRef:
         """See to it that an event is there; return the one that takes its place where people have deleted it.
