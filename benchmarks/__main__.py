@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--workers", type=int, metavar="N", help="of MISP, with a processor each")
     made.add_argument("--faults", metavar="SPEC", help="of both, as of tqmisp sandbox; PyMISP and the floor may fail")
     made.add_argument("--output", type=Path, metavar="FOLDER", help="write figures, table and pictures there")
-    made.add_argument("--page", type=Path, metavar="FILE", help="put the table into this page, between its marks")
+    made.add_argument("--page", type=Path, metavar="FILE", help="put tables and pictures into this page")
     made.add_argument(
         "--check", action="store_true", help="say for each claim whether it holds; exit with 1 if not all do"
     )
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     table = report.markdown(document)
     print("\n" + table)
     if given.page:
-        report.insert(given.page, table)
+        report.insert(given.page, table, given.output)
     if given.check:
         found = verdicts(document["scenarios"])
         print("\n".join(map(str, found)))

@@ -84,7 +84,9 @@ def _by_size(scenarios: dict[str, Any], sizes: Sequence[int]) -> Any:  # noqa: A
 
 def _requests(scenario: dict[str, Any]) -> Any:  # noqa: ANN401
     """What the server saw of the exporter's decisions."""
-    writes = sorted(write for write in scenario["contenders"]["first"]["writes"] if write[2])
+    writes = sorted(scenario["contenders"]["first"]["writes"])
+    largest = max((write[2] for write in writes), default=0)
+    writes = [write for write in writes if write[2] > largest / 10]  # not those that ask for reasons, one by one
     chart = _chart(f"Requests as MISP saw them: {scenario['title']}", "seconds")
     began = writes[0][0] if writes else 0.0
     chart.add("requests under way", list(_steps((write[0] - began, write[3]) for write in writes)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,13 @@ def _rows(scenario: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def insert(page: Path, text: str) -> None:
+def insert(page: Path, text: str, folder: Path | None = None) -> None:
     """Put figures where a page has room for them.
+
+    Args:
+        page: with marks around the room.
+        text: the tables.
+        folder: of the results, whose pictures are shown below the tables.
 
     Raises:
         ValueError: it has none.
@@ -53,4 +59,8 @@ def insert(page: Path, text: str) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{page} has no lines {BEGIN} and {END}")
+    if folder is not None:
+        where = os.path.relpath(folder, page.parent)
+        pictures = [f"![{each.stem.replace('-', ' ')}]({where}/{each.name})" for each in sorted(folder.glob("*.svg"))]
+        text = "\n".join([text, *pictures, "", f"[All figures]({where}/results.json)", ""])
     page.write_text(f"{before}{begin}\n{text}{end}{after}")

@@ -71,7 +71,7 @@ def catalogue(sizes: Sequence[int] = SIZES) -> dict[str, Scenario]:
         ),
         Scenario(
             name="two-workers",
-            title="30,000 indicators, MISP as measured, 2 workers",
+            title="30,000 indicators, measured MISP, 2 workers",
             indicators=30_000,
             contenders=("first", "floor", "pymisp"),
             misp=MispSetup(calibration=measured),
@@ -79,7 +79,7 @@ def catalogue(sizes: Sequence[int] = SIZES) -> dict[str, Scenario]:
         ),
         Scenario(
             name="eight-workers",
-            title="200,000 indicators, MISP as measured, 8 workers with a processor each",
+            title="200,000 indicators, measured MISP, 8 workers",
             indicators=200_000,
             contenders=("first", "floor"),
             misp=MispSetup(calibration=measured, workers=8),
@@ -87,7 +87,7 @@ def catalogue(sizes: Sequence[int] = SIZES) -> dict[str, Scenario]:
         ),
         Scenario(
             name="halving",
-            title="30,000 indicators, MISP as measured, 2 workers, half as fast from the middle on",
+            title="30,000 indicators, measured MISP, 2 workers, half as fast from the middle on",
             indicators=30_000,
             contenders=("first", "floor"),
             misp=MispSetup(calibration=measured, halves_after=14_000),

@@ -121,6 +121,10 @@ def test_figures_go_between_their_marks(tmp_path: Path) -> None:
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     insert(page, "new\n")
     assert page.read_text() == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "memory-over-time.svg").touch()
+    insert(page, "new\n", tmp_path / "results")
+    assert "![memory over time](results/memory-over-time.svg)" in page.read_text()
     page.write_text("no marks")
     with pytest.raises(ValueError, match="has no lines"):
         insert(page, "new\n")
