@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import anyio
-from sqlalchemy import Connection, Engine, create_engine, select
+from sqlalchemy import Connection, create_engine, select
 
 from tqmisp.errors import ConfigError
 from tqmisp.journal import schema
@@ -39,7 +39,16 @@ def copy_to(connection: Connection, folder: Path) -> None:
     if isinstance(source, sqlite3.Connection):
         with closing(sqlite3.connect(path)) as target:
             source.backup(target)
-        return
+    else:
+        copy_tables(connection, path)
+
+
+def copy_tables(connection: Connection, path: Path) -> None:
+    """The same row by row, out of a database of any kind into an SQLite file.
+
+    Raises:
+        ConfigError: the tables are those of another version.
+    """
     found = version(connection)
     if found is None:
         return
@@ -47,17 +56,13 @@ def copy_to(connection: Connection, folder: Path) -> None:
         raise ConfigError("The journal was made by another version of tqmisp; tqmisp status brings it up to date.")
     engine = create_engine(f"sqlite:///{path}")
     try:
-        _copy_tables(connection, engine)
+        with engine.begin() as target:
+            schema.metadata.create_all(target)
+            target.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+            target.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (found,))
+            for table in schema.metadata.sorted_tables:
+                rows = connection.execution_options(stream_results=True).execute(select(table))
+                for part in rows.partitions(ROWS):
+                    insert_rows(target, table, [tuple(row) for row in part])
     finally:
         engine.dispose()
-
-
-def _copy_tables(connection: Connection, engine: Engine) -> None:
-    with engine.begin() as target:
-        schema.metadata.create_all(target)
-        target.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
-        target.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (schema.HEAD,))
-        for table in schema.metadata.sorted_tables:
-            rows = connection.execution_options(stream_results=True).execute(select(table))
-            for part in rows.partitions(ROWS):
-                insert_rows(target, table, [tuple(row) for row in part])
