@@ -14,6 +14,7 @@ from tqmisp.config import Settings
 from tqmisp.errors import Interrupted
 from tqmisp.export import Export
 from tqmisp.observe.listener import Listener
+from tqmisp.observe.metrics import Latest
 from tqmisp.observe.progress import show
 from tqmisp.observe.receipt import Receipt
 from tqmisp.observe.watch import watched
@@ -28,16 +29,18 @@ async def export_until_signal(settings: Settings, listener: Listener | None = No
     return await _watched(settings, lambda work: until_signal(settings, work, listener))
 
 
-async def export(settings: Settings, stop: Stop) -> Receipt:
+async def export(settings: Settings, stop: Stop, latest: Latest | None = None) -> Receipt:
     """Export until the end or until ``stop`` says so; raises what :func:`with_export` raises."""
-    return await _watched(settings, lambda work: with_export(settings, stop, work))
+    return await _watched(settings, lambda work: with_export(settings, stop, work), latest)
 
 
 async def _watched(
-    settings: Settings, run: Callable[[Callable[[Export], Awaitable[Receipt]]], Awaitable[Receipt]]
+    settings: Settings,
+    run: Callable[[Callable[[Export], Awaitable[Receipt]]], Awaitable[Receipt]],
+    latest: Latest | None = None,
 ) -> Receipt:
     """Export in one of these ways; metrics and notifications go where the settings say."""
-    async with watched(settings.misp.name, settings.metrics, settings.notify) as watch:
+    async with watched(settings.misp.name, settings.metrics, settings.notify, latest) as watch:
 
         def work(export: Export) -> Awaitable[Receipt]:
             watch.begin(export.progress)

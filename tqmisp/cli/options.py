@@ -155,6 +155,12 @@ MaxRejects = Annotated[
     int | None,
     _option("--max-rejects", "Exit with 5 when more are rejected or quarantined.", EVENTS, metavar="N"),
 ]
+Every = Annotated[
+    str | None,
+    _option(
+        "--every", "Stay, and begin a run this often, such as 30m or 4h; 0 is once.", "Schedule", metavar="INTERVAL"
+    ),
+]
 
 SETUP = "Answers"
 _REFERENCE = "is found: env:NAME, file:PATH or keyring:SERVICE/NAME."

@@ -29,6 +29,7 @@ SHORT = {
     "full": "run.full",
     "confirm_retire": "run.confirm_retire",
     "max_rejects": "run.max_rejects",
+    "every": "schedule.every",
     "score_threshold": "selection.score_threshold",
     "status": "selection.statuses",
     "type": "selection.types",

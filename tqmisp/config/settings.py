@@ -16,6 +16,7 @@ from tqmisp.misp.policy import MappingPolicy
 from tqmisp.misp.retire import RetireOptions
 from tqmisp.observe.options import MetricsOptions, NotifyOptions
 from tqmisp.pipeline.limits import Limits
+from tqmisp.schedule.options import ScheduleOptions
 from tqmisp.threatq.options import Selection, ThreatQOptions
 
 MASK = "**********"
@@ -129,6 +130,7 @@ class Settings(ThreatQSettings):
     pipeline: Limits = field(default_factory=Limits)
     retire: RetireOptions = field(default_factory=RetireOptions)
     run: RunOptions = field(default_factory=RunOptions)
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
     metrics: MetricsOptions = field(default_factory=MetricsOptions)
     notify: NotifyOptions = field(default_factory=NotifyOptions)
 

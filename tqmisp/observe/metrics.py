@@ -131,6 +131,26 @@ class RunMetrics(Collector):
         return values | (_final(line) if line else {})
 
 
+class Latest(Collector):
+    """The metrics of the run that began last, in a process that sees several.
+
+    Attributes:
+        run: None before the first.
+    """
+
+    def __init__(self) -> None:
+        self.run: RunMetrics | None = None
+
+    def describe(self) -> list[Metric]:
+        """Nothing that the registry would have to know in advance."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield each metric that has a value now."""
+        if self.run is not None:
+            yield from self.run.collect()
+
+
 def _live(progress: Progress) -> dict[str, Values]:
     waiting = progress.waiting
     causes = {
@@ -206,6 +226,20 @@ async def published(metrics: RunMetrics, options: MetricsOptions) -> AsyncIterat
             if options.textfile is not None and metrics.outcome is not None:
                 await _write(registry, options)
             if close is not None:
+                await anyio.to_thread.run_sync(close)
+
+
+@asynccontextmanager
+async def served(latest: Latest, options: MetricsOptions) -> AsyncIterator[None]:
+    """Serve the metrics of one run after another, and in between, if the options name a port."""
+    registry = CollectorRegistry()
+    registry.register(latest)
+    close = await _serve(registry, options) if options.port is not None else None
+    try:
+        yield
+    finally:
+        if close is not None:
+            with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(close)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 import anyio
 
 from tqmisp.errors import Interrupted, LockHeld
-from tqmisp.observe.metrics import RunMetrics, published
+from tqmisp.observe.metrics import Latest, RunMetrics, published
 from tqmisp.observe.notify import message, send
 from tqmisp.observe.options import MetricsOptions, NotifyOptions
 from tqmisp.observe.receipt import Receipt
@@ -39,7 +40,9 @@ class Watch:
 
 
 @asynccontextmanager
-async def watched(target: str, metrics: MetricsOptions, notify: NotifyOptions) -> AsyncIterator[Watch]:
+async def watched(
+    target: str, metrics: MetricsOptions, notify: NotifyOptions, latest: Latest | None = None
+) -> AsyncIterator[Watch]:
     """Show the run that the block is to others; neither metrics nor notification can make it fail.
 
     A run that was stopped, or that another one keeps out, notifies nobody; the latter leaves the metrics to the other.
@@ -48,16 +51,22 @@ async def watched(target: str, metrics: MetricsOptions, notify: NotifyOptions) -
         target: the name of the MISP.
         metrics: where to write or serve numbers, if anywhere.
         notify: whom to tell of a run that fails, does not balance or holds something back.
+        latest: what is served on the port, in a process that serves it for longer than one run.
     """
+    before = latest.run if latest is not None else None
     async with AsyncExitStack() as stack:
         watch = Watch()
         if metrics.textfile is not None or metrics.port is not None:
-            watch = Watch(numbers := RunMetrics(target))
+            watch = Watch(numbers := RunMetrics(target, last_success=before.last_success if before else None))
+            if latest is not None:
+                latest.run, metrics = numbers, replace(metrics, port=None)
             await stack.enter_async_context(published(numbers, metrics))
         error: BaseException | None = None
         try:
             yield watch
         except LockHeld:
+            if latest is not None:
+                latest.run = before
             raise
         except (Interrupted, anyio.get_cancelled_exc_class()):
             watch.close("stopped")

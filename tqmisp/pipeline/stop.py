@@ -63,9 +63,23 @@ class Stop:
             self._abort.remove(abort)
 
 
-async def watch_signals(stop: Stop, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-    """Turn SIGINT, SIGTERM and SIGHUP (a closed terminal) into a wish to stop, until cancelled."""
+async def watch_signals(
+    stop: Stop,
+    on_hangup: Callable[[], None] | None = None,
+    *,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Turn SIGINT, SIGTERM and SIGHUP (a closed terminal) into a wish to stop, until cancelled.
+
+    Args:
+        stop: where the wish goes.
+        on_hangup: called at SIGHUP instead, by those who have no terminal that could be closed.
+        task_status: told when signals are watched.
+    """
     with anyio.open_signal_receiver(*SIGNALS) as signals:
         task_status.started()
         async for number in signals:
-            stop.request(signal.Signals(number).name)
+            if number == signal.SIGHUP and on_hangup is not None:
+                on_hangup()
+            else:
+                stop.request(signal.Signals(number).name)
