@@ -82,7 +82,13 @@ def _engine(place: Path | str) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=60000", "cache_size=-4096"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            "busy_timeout=60000",
+            "cache_size=-16384",
+            "wal_autocheckpoint=8000",
+        ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
