@@ -8,12 +8,10 @@ from blockbuster import blockbuster_ctx
 from hypothesis import settings
 
 WORKS_ON_THE_LOOP = [
-    f"tqmisp.{part}" for part in ("check", "export", "journal", "misp", "observe", "pipeline", "threatq")
+    f"tqmisp.{part}"
+    for part in ("check", "export", "journal", "misp", "observe", "pipeline", "schedule", "threatq", "transport")
 ]
 MAY_BLOCK = [
-    ("tqmisp/threatq/client.py", ("connect",)),  # certificates and the version, once, before the first request
-    ("tqmisp/misp/client.py", ("connect",)),
-    ("tqmisp/check/network.py", ("connect",)),
     ("tqmisp/misp/galaxies.py", ("_table",)),  # the names of actors and malware, once
     ("tqmisp/misp/types.py", ("known_types",)),  # the types of MISP, once
     ("tqmisp/journal/store.py", ("_migrate",)),  # Alembic and its scripts, when a journal is made or upgraded

@@ -175,6 +175,7 @@ MISTAKES: list[tuple[str, dict[str, str], dict[str, Any], str]] = [
         {},
         "selection.until is 2026-01-01; expected a moment after selection.since, 2026-02-01.",
     ),
+    ("", {"TQMISP_MISP__CLIENT_KEY_FILE": "k"}, {}, "is missing; expected it beside misp.client_key_file."),
     ("", {}, {"type": ["FQDN"], "exclude_type": ["FQDN"]}, "--exclude-type names 'FQDN', which selection.types"),
     ("[mapping]\ndefault_tlp = 'PINK'", {}, {}, "tqmisp.toml: mapping.default_tlp is 'PINK'; expected one of RED,"),
     # references
@@ -335,7 +336,7 @@ def test_no_repr_shows_a_secret() -> None:
         "TQMISP_THREATQ__CLIENT_SECRET": "cs-12",
     }
     shown = repr(_settings("", env))
-    assert "proxy.example" in shown
+    assert "misp.example" in shown
     assert not re.search("misp-secret-key|threatq-password|proxy-password|cs-12", shown)
 
 

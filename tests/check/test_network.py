@@ -148,6 +148,14 @@ async def test_a_file_of_certificates_that_is_none(rig: Rig) -> None:
     assert is_finding(found, "local.ca_file", "failure", "[misp] ca_file")
 
 
+async def test_a_client_certificate_that_is_none(rig: Rig) -> None:
+    """It is a mistake of the configuration, too."""
+    rig.values["threatq.client_cert_file"] = "client.pem"
+    (found,) = await rig.trouble()
+    assert is_finding(found, "local.client_cert_file", "failure", "[threatq] client_cert_file")
+    assert "No such file" in found.reason
+
+
 async def test_http_beyond_this_machine(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Login and data travel in the clear."""
     monkeypatch.setattr("tqmisp.check.network._is_here", lambda _: False)

@@ -17,6 +17,7 @@ _BOTH = {
 CATALOGUE: Mapping[str, str] = {
     "local.config_file": "nobody else can read a secret in it, or write to it",
     "local.ca_file": "the file of certificates can be used; quiet where it can",
+    "local.client_cert_file": "the client certificate and its key can be used; quiet where they can",
     "local.proxy_environment": "no HTTPS_PROXY is set that is not looked at; quiet where none is",
     "local.state_folder": "it can be written to, and others cannot read the journal in it",
     "local.free_space": "the journal has room to grow, 1 GiB and more",

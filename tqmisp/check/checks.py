@@ -13,14 +13,12 @@ import anyio
 from tqmisp.check.finding import Area, Finding, Notes
 from tqmisp.check.local import check_local
 from tqmisp.check.misp import check_misp
-from tqmisp.check.network import Options, trust
 from tqmisp.check.threatq import check_threatq
 from tqmisp.config import Settings
 from tqmisp.config.settings import MASK
-
-LEAST_SECRET = 4
-"""Shorter secrets are not looked for in texts: they would be found inside of words."""
-
+from tqmisp.transport.options import PeerOptions
+from tqmisp.transport.trust import FileUnusable, trust
+from tqmisp.transport.words import LEAST_SECRET
 
 AREAS: tuple[Area, ...] = ("local", "threatq", "misp")
 
@@ -60,18 +58,15 @@ async def _threatq(settings: Settings, context: ssl.SSLContext) -> list[Finding]
 
 
 async def _trusting(
-    area: Area, options: Options, look: Callable[[ssl.SSLContext], Awaitable[list[Finding]]]
+    area: Area, options: PeerOptions, look: Callable[[ssl.SSLContext], Awaitable[list[Finding]]]
 ) -> list[Finding]:
     """Read which certificates to take, and go on with them."""
     try:
-        context = await anyio.to_thread.run_sync(trust, options)
-    except OSError as error:
-        notes, file = Notes("local"), options.ca_file
-        notes.fail(
-            "ca_file",
-            f"{file} cannot be used: {error.strerror or error}.",
-            f"Name a file of certificates in PEM form in [{area}] ca_file, or leave it out.",
-        )
+        context = await anyio.to_thread.run_sync(trust, area, options)
+    except FileUnusable as error:
+        notes = Notes("local")
+        fix = f"Name a file in PEM form, without a passphrase, in [{area}] {error.key}, or leave it out."
+        notes.fail(error.key, f"In [{area}] {error.key}, {error.reason}", fix)
         return notes.found
     return await look(context)
 

@@ -11,9 +11,11 @@ from uuid import uuid4
 from tqmisp.check.finding import Finding, Notes
 from tqmisp.check.misp_server import check_server
 from tqmisp.check.misp_tags import check_tags
-from tqmisp.check.network import EXPIRY_DAYS, Peer, Seen, Unanswered, one_line, reach
+from tqmisp.check.network import EXPIRY_DAYS, Peer, Seen, reach
 from tqmisp.config import Settings
 from tqmisp.pipeline.adaptive import Knee
+from tqmisp.transport.reply import NoReply
+from tqmisp.transport.words import one_line
 
 _VERSION = "/servers/getVersion"
 OLDEST = (2, 5, 1)
@@ -26,14 +28,14 @@ _SEARCHES = 100
 """In 15 minutes; a run looks up each 2,000 indicators."""
 
 
-async def check_misp(settings: Settings, trust: ssl.SSLContext) -> list[Finding]:
+async def check_misp(settings: Settings, trusted: ssl.SSLContext) -> list[Finding]:
     """Look at everything that delivering needs; what follows from a failure is not looked at."""
     notes, options = Notes("misp"), settings.misp
     url = options.url.rstrip("/")
-    seen = await reach(notes, options, url, _VERSION, trust)
+    seen = await reach(notes, options, url, _VERSION, trusted)
     if seen is None or not _is_misp(notes, seen):
         return notes.found
-    async with Peer.connect("misp", options, url, trust) as peer:
+    async with Peer.connect("misp", options, url, trusted) as peer:
         asker = _Asker(peer, options.key.get_secret_value())
         try:
             about = await asker.get(_VERSION)
@@ -41,8 +43,8 @@ async def check_misp(settings: Settings, trust: ssl.SSLContext) -> list[Finding]
             if not (_signed_in(notes, about) and _signed_in(notes, me)):
                 return notes.found
             await _look_around(notes, settings, asker, about, me)
-        except Unanswered as error:
-            notes.fail(error.name, error.reason, error.fix)
+        except NoReply as error:
+            notes.fail(error.area, error.reason, error.fix)
     return notes.found
 
 
@@ -262,7 +264,7 @@ async def _check_size(notes: Notes, settings: Settings, asker: _Asker) -> None:
     for size in SIZES:
         try:
             seen = await asker.write(padding=size * 2**20)
-        except Unanswered as error:
+        except NoReply as error:
             said = error.reason
             continue
         if seen.status in {403, 404} and isinstance(seen.json, dict):

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from tqmisp.check.finding import Notes
-from tqmisp.check.network import Seen, one_line
+from tqmisp.check.network import Seen
+from tqmisp.transport.words import one_line
 
 PHP = {
     "max_execution_time": (300, "300"),

@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 from tqmisp.check.finding import Notes
-from tqmisp.check.network import Seen, one_line
+from tqmisp.check.network import Seen
 from tqmisp.config import Settings
 from tqmisp.misp.policy import STRICTNESS
+from tqmisp.transport.words import one_line
 
 Get = Callable[[str], Awaitable[Seen]]
 

@@ -5,26 +5,26 @@ The first request carries no login, so that nothing secret goes to whoever answe
 
 from __future__ import annotations
 
-import re
 import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-import aiohttp
 import anyio
 import orjson
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 from tqmisp.check.finding import Notes
-from tqmisp.misp.options import MispOptions
-from tqmisp.threatq.options import ThreatQOptions
+from tqmisp.transport.options import PeerOptions
+from tqmisp.transport.reply import NoReply, Reply, seconds_since_1970
+from tqmisp.transport.session import Transport
+from tqmisp.transport.trust import distrust
+from tqmisp.transport.words import one_line
 
 CLOCK_SECONDS = 60.0
 """How far two clocks may be apart."""
@@ -32,30 +32,17 @@ EXPIRY_DAYS = 30.0
 """How long before its end a certificate or a key is worth a warning."""
 READ_SECONDS = 60.0
 """How long an answer may take; nothing that is asked here is much work."""
-SHOWN = 200
-"""Characters of foreign words in a finding."""
-
-_EXPIRED, _SELF_SIGNED, _WRONG_NAME = {10}, {18, 19}, {62, 64}
-"""Codes with which OpenSSL says why it does not trust a certificate."""
-
-
-Options = ThreatQOptions | MispOptions
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """An answer, whatever its status."""
-
-    status: int
-    headers: Mapping[str, str]
-    """Names in lower case."""
-    body: bytes = field(repr=False)
+class Seen(Reply):
+    """An answer, and what it says."""
 
     @property
     def json(self) -> Any:  # noqa: ANN401  it is JSON
         """The decoded body; None where it is no JSON."""
         try:
-            return orjson.loads(self.body)
+            return orjson.loads(self.content)
         except orjson.JSONDecodeError:
             return None
 
@@ -65,48 +52,36 @@ class Seen:
         said = self.json
         if isinstance(said, dict):
             return one_line(str(said.get("message") or said.get("errors") or ""))
-        kind = self.headers.get("content-type", "something").partition(";")[0]
-        return f"{one_line(kind)} and no JSON"
-
-
-class Unanswered(Exception):
-    """A request got no answer; says what kind of trouble it is, and what to do."""
-
-    def __init__(self, name: str, reason: str, fix: str) -> None:
-        super().__init__(reason)
-        self.name = name
-        self.reason = reason
-        self.fix = fix
+        return f"{self.kind} and no JSON"
 
 
 class Peer:
     """A server that requests can be sent to, each once. Use :meth:`connect`."""
 
-    def __init__(self, section: str, options: Options, url: str, session: aiohttp.ClientSession) -> None:
-        self.section = section
-        self.url = url
+    def __init__(self, transport: Transport, options: PeerOptions) -> None:
+        self.section = transport.section
+        self.url = transport.url
+        self._transport = transport
         self._options = options
-        self._session = session
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, section: str, options: Options, url: str, trust: ssl.SSLContext) -> AsyncIterator[Peer]:
+    async def connect(
+        cls, section: str, options: PeerOptions, url: str, trusted: ssl.SSLContext
+    ) -> AsyncIterator[Peer]:
         """Open a pool; nothing is sent yet.
 
         Args:
             section: of the configuration, for the texts.
             options: how to get there.
             url: without a slash at its end.
-            trust: which certificates to take.
+            trusted: which certificates to take.
         """
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=2, ssl=trust, force_close=True),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept": "application/json", "User-Agent": f"tqmisp/{version('tqmisp')}"},
-            proxy=options.proxy,
-        )
-        async with session:
-            yield cls(section, options, url, session)
+        headers = {"Accept": "application/json", "Connection": "close"}
+        async with Transport.connect(
+            "the server", section, url, options, connections=2, headers=headers, trusted=trusted
+        ) as transport:
+            yield cls(transport, options)
 
     async def ask(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, padding: int = 0, body: bytes = b""
@@ -121,7 +96,7 @@ class Peer:
             body: JSON, or nothing.
 
         Raises:
-            Unanswered: nobody answered.
+            NoReply: nobody answered.
         """
         sent = dict(headers or {})
         data: Any = body or None
@@ -130,63 +105,24 @@ class Peer:
             data = _padded(body, padding)
         if body:
             sent["Content-Type"] = "application/json"
-        timeout = aiohttp.ClientTimeout(
-            total=None,
-            sock_connect=self._options.connect_timeout,
-            # much to send takes its time on a slow line
-            sock_read=self._options.read_timeout if padding else min(READ_SECONDS, self._options.read_timeout),
-        )
-        try:
-            async with self._session.request(
-                method, self.url + path, data=data, headers=sent, timeout=timeout, allow_redirects=False
-            ) as response:
-                content = await response.read()
-                found = {name.lower(): value for name, value in response.headers.items()}
-                return Seen(response.status, found, content)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            self._explain(error)
-
-    def _explain(self, error: aiohttp.ClientError | TimeoutError) -> NoReturn:
-        section, said = self.section, one_line(str(error) or type(error).__name__)
-        if isinstance(error, aiohttp.ClientHttpProxyError):
-            raise Unanswered(
-                "proxy",
-                f"The proxy refused to connect us ({error.status} {one_line(error.message)}).",
-                f"Check [{section}] proxy, with its user and password.",
-            ) from None
-        if isinstance(error, aiohttp.ClientProxyConnectionError):
-            raise Unanswered(
-                "proxy", f"The proxy cannot be reached: {said}.", f"Check [{section}] proxy, or leave it out."
-            ) from None
-        if isinstance(error, aiohttp.ClientConnectorCertificateError) and isinstance(
-            error.certificate_error, ssl.SSLCertVerificationError
-        ):
-            raise distrust(section, self._options, error.certificate_error) from None
-        if isinstance(error, aiohttp.ClientSSLError):
-            raise Unanswered(
-                "certificate",
-                f"What answers there does not speak TLS with us: {said}.",
-                f"Check the port and the scheme in [{section}] url.",
-            ) from None
-        raise Unanswered(
-            "connection",
-            f"{self.url} does not answer: {said}.",
-            f"Check [{section}] url, that the server runs, and that no firewall stands between.",
-        ) from None
+        # much to send takes its time on a slow line
+        seconds = self._options.read_timeout if padding else min(READ_SECONDS, self._options.read_timeout)
+        reply = await self._transport.exchange(method, path, seconds=seconds, data=data, headers=sent)
+        return Seen(reply.status, reply.headers, reply.content)
 
 
-async def reach(notes: Notes, options: Options, url: str, path: str, trust: ssl.SSLContext) -> Seen | None:
+async def reach(notes: Notes, options: PeerOptions, url: str, path: str, trusted: ssl.SSLContext) -> Seen | None:
     """Go all the way to the first answer, and note what is found; None where there is no way."""
     section = notes.area
     parts = urlsplit(url)
     try:
         if options.proxy is None:
             await _look_up(notes, parts)
-            await _shake_hands(notes, options, parts, trust)
-        async with Peer.connect(section, options, url, trust) as peer:
+            await _shake_hands(notes, options, parts, trusted)
+        async with Peer.connect(section, options, url, trusted) as peer:
             seen = await peer.ask("GET", path)
-    except Unanswered as error:
-        notes.fail(error.name, error.reason, error.fix)
+    except NoReply as error:
+        notes.fail(error.area, error.reason, error.fix)
         return None
     if options.proxy is not None:
         notes.ok("proxy", "The proxy lets us through.")
@@ -206,8 +142,9 @@ async def _look_up(notes: Notes, parts: SplitResult) -> None:
             host, parts.port or (443 if parts.scheme == "https" else 80), type=socket.SOCK_STREAM
         )
     except (OSError, UnicodeError) as error:
-        raise Unanswered(
+        raise NoReply(
             "address",
+            "mend",
             f"The name {one_line(host)} is not known ({one_line(str(error))}).",
             f"Check [{notes.area}] url for a slip, and the name server of this machine; "
             f"set [{notes.area}] proxy where only a proxy knows the way.",
@@ -216,26 +153,28 @@ async def _look_up(notes: Notes, parts: SplitResult) -> None:
     notes.ok("address", f"{one_line(host)} is {', '.join(addresses[:3])}.")
 
 
-async def _shake_hands(notes: Notes, options: Options, parts: SplitResult, trust: ssl.SSLContext) -> None:
+async def _shake_hands(notes: Notes, options: PeerOptions, parts: SplitResult, trusted: ssl.SSLContext) -> None:
     """Connect, and look at the certificate where there is one."""
     section, host = notes.area, parts.hostname or ""
     secure = parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
     try:
         with anyio.fail_after(options.connect_timeout):
-            certificate = await _shake(host, port, trust if secure else None)
+            certificate = await _shake(host, port, trusted if secure else None)
     except ssl.SSLCertVerificationError as error:
-        raise distrust(section, options, error) from None
+        raise distrust(section, parts.geturl(), options, error) from None
     except ssl.SSLError as error:
-        raise Unanswered(
+        raise NoReply(
             "certificate",
+            "mend",
             f"What answers at port {port} does not speak TLS with us: {one_line(str(error))}.",
             f"Check the port and the scheme in [{section}] url.",
         ) from None
     except (OSError, TimeoutError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
         said = one_line(str(error.__cause__ or error) or type(error).__name__)
-        raise Unanswered(
+        raise NoReply(
             "connection",
+            "away",
             f"Nobody answers at port {port} of {one_line(host)}: {said}.",
             f"Check the port in [{section}] url, that the server runs, and that no firewall stands between.",
         ) from None
@@ -257,12 +196,12 @@ async def _shake_hands(notes: Notes, options: Options, parts: SplitResult, trust
         _check_expiry(notes, str(certificate["notAfter"]))
 
 
-async def _shake(host: str, port: int, trust: ssl.SSLContext | None) -> Mapping[str, Any] | None:
+async def _shake(host: str, port: int, trusted: ssl.SSLContext | None) -> Mapping[str, Any] | None:
     """Connect and hang up again; gives the certificate where one was verified."""
     async with await anyio.connect_tcp(host, port) as stream:
-        if trust is None:
+        if trusted is None:
             return None
-        secured = await TLSStream.wrap(stream, hostname=host, ssl_context=trust, standard_compatible=False)
+        secured = await TLSStream.wrap(stream, hostname=host, ssl_context=trusted, standard_compatible=False)
         return secured.extra(TLSAttribute.peer_certificate)  # noqa: S610  no Django here
 
 
@@ -278,32 +217,11 @@ def _check_expiry(notes: Notes, until: str) -> None:
         notes.ok("certificate", f"The certificate is trusted, and valid until {until}.")
 
 
-def distrust(section: str, options: Options, error: ssl.SSLCertVerificationError) -> Unanswered:
-    """Why a certificate is not trusted, and what to do about that cause."""
-    code, said = error.verify_code, one_line(error.verify_message)
-    at_own_risk = f"[{section}] verify_tls = false takes any certificate, at your own risk."
-    if code in _EXPIRED:
-        fix = f"Have the certificate of the server renewed, or mend the clock of this machine; {at_own_risk}"
-    elif code in _WRONG_NAME:
-        fix = f"Use in [{section}] url the name for which the certificate was made; {at_own_risk}"
-    elif code in _SELF_SIGNED:
-        fix = f"Save the certificate as a PEM file and name the file in [{section}] ca_file; {at_own_risk}"
-    else:
-        named = f"{options.ca_file} does not hold it. " if options.ca_file else ""
-        fix = f"{named}Name a PEM file with its authority in [{section}] ca_file; {at_own_risk}"
-    return Unanswered("certificate", f"The certificate is not trusted: {said}.", fix)
-
-
 def _compare_clocks(notes: Notes, seen: Seen) -> None:
-    # a date of HTTP has the form that ssl knows, with a comma behind the day
-    match = re.fullmatch(r"\w{3}, (\d\d) (\w{3}) (\d{4}) (\d\d:\d\d:\d\d) GMT", seen.headers.get("date", ""))
-    if match is None:
+    moment = seconds_since_1970(seen.headers.get("date", ""))
+    if moment is None:
         return
-    day, month, year, clock = match.groups()
-    try:
-        ahead = ssl.cert_time_to_seconds(f"{month} {day} {clock} {year} GMT") - time.time()
-    except ValueError:
-        return
+    ahead = moment - time.time()
     if abs(ahead) <= CLOCK_SECONDS:
         notes.ok("clock", "Its clock agrees with ours.")
         return
@@ -333,25 +251,6 @@ def _redirected(notes: Notes, url: str, seen: Seen) -> None:
         reason = f"It sends us on to {one_line(better + there.path)}."
         fix = f"Set [{section}] url to the address that the server really has."
     notes.fail("redirect", f"{reason} A redirect is never followed, since it loses what is sent.", fix)
-
-
-def trust(options: Options) -> ssl.SSLContext:
-    """Which certificates to take; reads files.
-
-    Raises:
-        OSError: the file of certificates cannot be used.
-    """
-    context = ssl.create_default_context(cafile=options.ca_file if options.verify_tls else None)
-    if not options.verify_tls:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def one_line(said: str) -> str:
-    """Foreign words as one line of bounded length."""
-    line = "".join(c if c.isprintable() else " " for c in said[: SHOWN + 1])
-    return line if len(line) <= SHOWN else line[:SHOWN] + "…"
 
 
 def _is_address(host: str) -> bool:

@@ -6,20 +6,21 @@ import ssl
 from dataclasses import replace
 
 from tqmisp.check.finding import Finding, Notes
-from tqmisp.check.network import Seen, one_line, reach
+from tqmisp.check.network import Seen, reach
 from tqmisp.errors import ConfigError, ThreatQError
 from tqmisp.threatq.auth import LoginRefused
 from tqmisp.threatq.client import ThreatQClient, TokenRefused, base_url
 from tqmisp.threatq.options import Selection, ThreatQOptions
 from tqmisp.threatq.source import ThreatQSource
+from tqmisp.transport.words import one_line
 
 _TYPES = "/api/indicator/types"
 
 
-async def check_threatq(options: ThreatQOptions, selection: Selection, trust: ssl.SSLContext) -> list[Finding]:
+async def check_threatq(options: ThreatQOptions, selection: Selection, trusted: ssl.SSLContext) -> list[Finding]:
     """Look at everything that reading needs; what follows from a failure is not looked at."""
     notes = Notes("threatq")
-    seen = await reach(notes, options, base_url(options.url), _TYPES, trust)
+    seen = await reach(notes, options, base_url(options.url), _TYPES, trusted)
     if seen is None or not _is_threatq(notes, seen):
         return notes.found
     async with ThreatQClient.connect(replace(options, attempts=1, producers=1)) as client:

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import typer
 
-from tqmisp.cli import common, job, options, render
+from tqmisp.cli import common, daemon, job, options, render
 from tqmisp.config import Settings
 from tqmisp.config.layers import variable
 from tqmisp.errors import Interrupted
@@ -30,6 +30,8 @@ _OF_SERVERS = {
     "key",
     "verify_tls",
     "ca_file",
+    "client_cert_file",
+    "client_key_file",
     "proxy",
     "name",
 }
@@ -56,6 +58,7 @@ def run(
     sharing_group_id: options.SharingGroupId = None,
     event_tag: options.EventTag = None,
     max_rejects: options.MaxRejects = None,
+    every: options.Every = None,
     sandbox: options.Sandbox = False,
     indicators: options.Indicators = None,
     corpus: options.Corpus = None,
@@ -75,6 +78,7 @@ def run(
       tqmisp run                                  as the configuration says
       tqmisp run --score-threshold 7 --type FQDN  less of it
       tqmisp run --full                           look at everything again
+      tqmisp run --every 4h                       stay, and export again and again
       tqmisp run --sandbox --indicators 60000     try it without any server
 
     \b
@@ -89,6 +93,9 @@ def run(
       7  another run is at work
       130, 143  stopped by Ctrl-C or SIGTERM; the next run goes on
 
+    With --every, failed runs do not end the process, SIGHUP reads the configuration
+    again, and SIGTERM ends it with 0 once what has begun is finished.
+
     Every option can be set as a variable of the environment, such as
     TQMISP_SCORE_THRESHOLD for --score-threshold; lists are separated by commas.
     """
@@ -100,6 +107,8 @@ def run(
     origin = ctx.get_parameter_source("config")
     if sandbox and config is not None and origin is not None and origin.name == "COMMANDLINE":
         raise typer.BadParameter("--sandbox brings its own servers; leave --config out.")
+    if sandbox and every is not None:
+        raise typer.BadParameter("--sandbox ends with its run; for --every start 'tqmisp sandbox' beside it.")
     if sandbox and state is not None and "://" in state:
         raise typer.BadParameter("With --sandbox, --state is a folder.")
     if sandbox:
@@ -111,13 +120,20 @@ def run(
         common.say(f"Sandbox and journal are kept in {folder}; --state {folder} goes on from there.")
         settings, receipt = common.run_async(partial(_in_sandbox, simulated, given))
     else:
-        settings = common.settings(config, given)
+        load = partial(common.settings, config, given)
+        settings = load()
+        if settings.schedule.interval:
+            raise typer.Exit(common.run_async(partial(daemon.keep_exporting, settings, load, _show)))
         receipt = common.run_async(partial(job.export_until_signal, settings))
+    _show(receipt, settings)
+    raise typer.Exit(common.exit_code(receipt, settings.run.max_rejects))
+
+
+def _show(receipt: Receipt, settings: Settings) -> None:
     if settings.output.json:
         common.print_json(receipt.as_json())
     else:
         common.print_result(render.receipt(receipt))
-    raise typer.Exit(common.exit_code(receipt, settings.run.max_rejects))
 
 
 async def _in_sandbox(simulated: SandboxOptions, given: Mapping[str, Any]) -> tuple[Settings, Receipt]:
@@ -138,4 +154,5 @@ def _without_servers(env: Mapping[str, str]) -> dict[str, str]:
     """The environment without what is meant for real servers and those who watch them: a sandbox must reach neither."""
     theirs = {variable(f"{section}.{key}") for section in ("threatq", "misp") for key in _OF_SERVERS}
     theirs |= {"TQMISP_STATE", *map(variable, ("state.path", "metrics.textfile", "metrics.port", "notify.webhook"))}
+    theirs |= {"TQMISP_EVERY", variable("schedule.every")}  # a sandbox ends with its run
     return {name: value for name, value in env.items() if name not in theirs}

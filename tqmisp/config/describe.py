@@ -20,6 +20,7 @@ ORDER = (
     "mapping",
     "retire",
     "run",
+    "schedule",
     "metrics",
     "notify",
     "state",
@@ -36,10 +37,14 @@ _SAMPLES = {
     "threatq.password": '"env:THREATQ_PASSWORD"',
     "threatq.client_secret": '"file:/run/secrets/threatq"',
     "threatq.ca_file": '"/etc/ssl/certs/internal.pem"',
+    "threatq.client_cert_file": '"/etc/tqmisp/client.pem"',
+    "threatq.client_key_file": '"/etc/tqmisp/client.key"',
     "threatq.proxy": '"http://proxy.example:3128"',
     "misp.url": '"https://misp.example"',
     "misp.key": '"env:MISP_KEY"',
     "misp.ca_file": '"/etc/ssl/certs/internal.pem"',
+    "misp.client_cert_file": '"/etc/tqmisp/client.pem"',
+    "misp.client_key_file": '"/etc/tqmisp/client.key"',
     "misp.proxy": '"http://proxy.example:3128"',
     "misp.requests_in_flight": "3",
     "misp.chunk_size": "1000",
@@ -59,6 +64,8 @@ _SAMPLES = {
     "notify.webhook": '"env:TQMISP_WEBHOOK"',
     "state.path": '"/var/lib/tqmisp"',
     "run.max_rejects": "1000",
+    "schedule.every": '"4h"',
+    "schedule.health_port": "8642",
     "output.log_file": '"/var/log/tqmisp.log"',
 }
 """Values, in TOML, for keys that have no default to show."""
@@ -72,8 +79,10 @@ def purposes(kind: type) -> dict[str, str]:
 
     Python keeps no docstring of an attribute, so this parses the source; it is meant for errors and documentation.
     """
-    tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     found: dict[str, str] = {}
+    for parent in kind.__mro__[1:-1]:
+        found |= purposes(parent)
+    tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     name = None
     for node in tree.body if isinstance(tree, ast.ClassDef) else ():
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
@@ -95,11 +104,17 @@ def example(sections: Mapping[str, type]) -> str:
 def _section(name: str, kind: type) -> Iterator[str]:
     yield from _comment(" ".join((inspect.getdoc(kind) or "").replace("``", "").partition("\n\n")[0].split()))
     yield f"[{name}]"
-    for each in fields(kind):
+    for each in _own_first(kind):
         dotted = f"{name}.{each.name}"
         yield from _comment(purposes(kind).get(each.name, ""))
         yield f"{'' if dotted in _NEEDED else '# '}{each.name} = {_SAMPLES.get(dotted) or _toml(_default(each))}"
     yield ""
+
+
+def _own_first(kind: type) -> list[Field[Any]]:
+    """What a server of this kind alone has stands before what all have."""
+    inherited = {name for parent in kind.__mro__[1:-1] for name in parent.__annotations__}
+    return sorted(fields(kind), key=lambda each: each.name in inherited)
 
 
 def _comment(text: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from pydantic import SecretStr
 
 from tqmisp.config.layers import read_file
-from tqmisp.config.values import is_reference
+from tqmisp.config.values import PATHS, is_reference
 from tqmisp.errors import ConfigError
 
 OURS = "tq-misp-export.toml"
@@ -70,7 +70,7 @@ def _ours(folder: Path) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for section, keys in read_file(folder / OURS).values.items():
         values |= {f"{section}.{key}": value for key, value in keys.items()}
-    for dotted in ("state.path", "output.log_file", "threatq.ca_file", "misp.ca_file"):
+    for dotted in PATHS:
         if isinstance(values.get(dotted), str) and "://" not in values[dotted]:
             values[dotted] = str(folder.absolute() / Path(values[dotted]).expanduser())
     for dotted in _SECRETS:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tqmisp.config.settings import LocalSettings, Settings, ThreatQSettings
 from tqmisp.misp.options import EventOptions
+from tqmisp.schedule.options import seconds
 from tqmisp.threatq.options import Selection, ThreatQOptions
 
 
@@ -53,6 +54,13 @@ def _is_moment(value: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_interval(value: str) -> bool:
+    try:
+        return value == "0" or seconds(value) > 0
+    except ValueError:
+        return False
 
 
 _COUNT = Rule(lambda value: value >= 1, "a whole number, 1 or more")
@@ -111,6 +119,10 @@ RULES: Mapping[str, Rule] = {
     "pipeline.drain_seconds": _WAIT,
     "state.path": _TEXT,
     "run.max_rejects": _NATURAL,
+    "schedule.every": Rule(_is_interval, "a length of time such as 30m, 4h or 1d12h, or 0 for one run only"),
+    "schedule.jitter": Rule(lambda value: 0 <= value <= 0.5, "a number from 0 to 0.5"),
+    "schedule.health_port": _whole(1, 65_535),
+    "schedule.health_address": _TEXT,
     "metrics.textfile": Rule(lambda value: value.endswith(".prom"), "the path of a file whose name ends in .prom"),
     "metrics.interval": _SECONDS,
     "metrics.port": _whole(1, 65_535),
@@ -126,6 +138,10 @@ def conflicts(settings: LocalSettings) -> Iterator[tuple[str, str]]:
     """Yield dotted key and sentence for each pair of values that do not go together."""
     if isinstance(settings, ThreatQSettings):
         yield from _login(settings.threatq)
+        for section in ("threatq", "misp"):
+            options = getattr(settings, section, None)
+            if options is not None and options.client_key_file and not options.client_cert_file:
+                yield f"{section}.client_cert_file", f"is missing; expected it beside {section}.client_key_file"
     if isinstance(settings, Settings):
         yield from _events(settings.events)
         yield from _selection(settings.selection)

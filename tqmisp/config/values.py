@@ -19,7 +19,9 @@ from tqmisp.config.rules import RULES
 _SHOWN = 60
 """Characters of a wrong value that an error quotes."""
 
-PATHS = {"state.path", "output.log_file", "metrics.textfile", "threatq.ca_file", "misp.ca_file"}
+PATHS = {"state.path", "output.log_file", "metrics.textfile"} | {
+    f"{server}.{key}" for server in ("threatq", "misp") for key in ("ca_file", "client_cert_file", "client_key_file")
+}
 """Relative ones are relative to the file that names them."""
 
 _WORDS = {

@@ -5,15 +5,11 @@ The statuses and texts are those of a MISP 2.5.1 server as recorded; see docs/er
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
-from urllib.parse import urlsplit
 
-import aiohttp
 import anyio
 import orjson
 
@@ -29,10 +25,12 @@ from tqmisp.errors import (
 )
 from tqmisp.misp.options import MispOptions
 from tqmisp.pipeline.adaptive import IN_FLIGHT
+from tqmisp.transport.reply import NoReply, Reply, retry_after
+from tqmisp.transport.session import Transport
+from tqmisp.transport.words import explain_redirect
 
 LARGE_BODY = 4 * 2**20
 """Answers above this many bytes are decoded in a thread; below, the way there and back costs more than it frees."""
-_NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ClientProxyConnectionError, aiohttp.ConnectionTimeoutError)
 BLOCKED = "Event blocked by event blocklist."
 
 
@@ -52,7 +50,7 @@ class Answer:
     """An answer of MISP with a status below 300."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     """Names in lower case."""
     data: Any
     """The decoded JSON; None for an empty body."""
@@ -61,11 +59,11 @@ class Answer:
 class MispClient:
     """One MISP, over one pool of connections. Use :meth:`connect`."""
 
-    def __init__(self, options: MispOptions, session: aiohttp.ClientSession) -> None:
+    def __init__(self, options: MispOptions, transport: Transport) -> None:
         self.options = options
         self.counters = Counters()
-        self.url = options.url.rstrip("/")
-        self._session = session
+        self.url = transport.url
+        self._transport = transport
         self._is_known = False
         """Whether it has answered as a MISP does, so that its address is right."""
 
@@ -75,33 +73,24 @@ class MispClient:
         """Open the pool; nothing is sent yet.
 
         Raises:
-            ConfigError: the file of certificates cannot be read.
+            ConfigError: a file of certificates cannot be used.
         """
         connections = options.consumers + (options.requests_in_flight or IN_FLIGHT.most) + 1
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=connections, limit_per_host=connections, ttl_dns_cache=300, ssl=_trust(options)
-            ),
-            timeout=aiohttp.ClientTimeout(
-                total=None,
-                connect=None,  # waiting for a connection of our own pool is no failure
-                sock_connect=options.connect_timeout,
-                sock_read=options.read_timeout,
-                ceil_threshold=5,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
+        key = options.key.get_secret_value()
+        async with Transport.connect(
+            "MISP",
+            "misp",
+            options.url.rstrip("/"),
+            options,
+            connections=connections,
             headers={
-                # bare: MISP refuses the key behind a "Bearer"
-                "Authorization": options.key.get_secret_value(),
+                "Authorization": key,  # bare: MISP refuses the key behind a "Bearer"
                 "Accept": "application/json",
                 "Content-Type": "application/json",
-                "User-Agent": f"tqmisp/{version('tqmisp')}",
             },
-            proxy=options.proxy,
-            auto_decompress=True,
-        )
-        async with session:
-            yield cls(options, session)
+        ) as transport:
+            transport.secrets = lambda: (key,)
+            yield cls(options, transport)
 
     async def get(self, path: str) -> Answer:
         """Read something."""
@@ -130,58 +119,43 @@ class MispClient:
         what = f"{method} {path}"
         lost = MispUnclear if writes else MispUnavailable
         try:
-            async with self._session.request(method, self.url + path, data=body, allow_redirects=False) as response:
-                content = await response.read()
-                status, headers = response.status, {name.lower(): value for name, value in response.headers.items()}
-        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
-            raise MispRefused(
-                f"The certificate of {self.url} is not trusted ({_short(str(error))}). "
-                "Name its authority in [misp] ca_file, or set verify_tls = false if you accept the risk."
-            ) from error
-        except aiohttp.InvalidURL as error:
-            raise ConfigError(f"[misp] url: {self.url!r} is not an address such as https://misp.example") from error
-        except (
-            aiohttp.ClientConnectorError,
-            aiohttp.ClientProxyConnectionError,
-            aiohttp.ConnectionTimeoutError,
-        ) as error:
-            raise MispUnavailable(
-                f"MISP at {self.url} cannot be reached: {_short(str(error))}. Check [misp] url and the network."
-            ) from error
-        except TimeoutError as error:
-            text = f"{what}: no answer from MISP within {self.options.read_timeout:g} seconds"
-            raise (MispUnclear(text, may_still_run=True) if writes else MispUnavailable(text)) from error
-        except aiohttp.ClientError as error:
-            raise lost(
-                f"{what}: the connection to MISP was lost: {_short(str(error) or type(error).__name__)}"
-            ) from error
-        if status < 300:
-            return Answer(status, headers, await self._decode(what, headers, content, lost))
-        raise self._error(what, status, headers, content, writes=writes)
+            reply = await self._transport.exchange(method, path, data=body)
+        except NoReply as error:
+            if error.area == "address":
+                raise ConfigError(str(error)) from error
+            text = f"{what}: {error}"
+            if error.fate == "mend":
+                raise MispRefused(text) from error
+            if error.fate == "away" or not writes:
+                raise MispUnavailable(text) from error
+            raise MispUnclear(text, may_still_run=error.fate == "late") from error
+        if reply.status < 300:
+            return Answer(reply.status, reply.headers, await self._decode(what, reply, lost))
+        raise self._error(what, reply, writes=writes)
 
-    async def _decode(self, what: str, headers: dict[str, str], content: bytes, lost: type[MispUnavailable]) -> Any:  # noqa: ANN401  it is JSON
-        if not content:
+    async def _decode(self, what: str, reply: Reply, lost: type[MispUnavailable]) -> Any:  # noqa: ANN401  it is JSON
+        if not reply.content:
             return None
         try:
-            if len(content) > LARGE_BODY:
-                decoded = await anyio.to_thread.run_sync(orjson.loads, content)
+            if len(reply.content) > LARGE_BODY:
+                decoded = await anyio.to_thread.run_sync(orjson.loads, reply.content)
             else:
-                decoded = orjson.loads(content)
+                decoded = orjson.loads(reply.content)
         except orjson.JSONDecodeError as error:
-            kind = headers.get("content-type", "no content type").partition(";")[0]
-            told = f"{what}: {self.url} answered with {kind} instead of JSON"
+            told = f"{what}: {self.url} answered with {reply.kind} instead of JSON"
             if self._is_known:
                 raise lost(told) from error  # something stands in between, for a while
             raise MispRefused(f"{told}. Is [misp] url the address of a MISP?") from error
         self._is_known = True
         return decoded
 
-    def _error(self, what: str, status: int, headers: dict[str, str], content: bytes, *, writes: bool) -> MispError:
+    def _error(self, what: str, reply: Reply, *, writes: bool) -> MispError:
         """What an answer above 299 means for the caller."""
-        wait = _wait(headers)
-        said, errors = _read_error(content)
+        status, wait = reply.status, _wait(reply)
+        said, errors = _read_error(reply.content)
+        said = self._transport.line(said)
         if status in {301, 302, 303, 307, 308}:
-            return self._redirect(what, headers.get("location", ""))
+            return self._redirect(what, reply.headers.get("location", ""))
         if status == 413:
             return MispTooLarge(f"{what}: MISP's web server does not take a request of this size")
         if status == 429:
@@ -200,39 +174,22 @@ class MispClient:
         if said.startswith(BLOCKED):
             return EventBlocked(f"{what}: {said}", status=status, errors=errors)
         return MispRefused(
-            f"{what}: MISP refused ({status} {said or 'without a word'}){_advice(status, said)}",
+            f"{what}: MISP refused ({status} {said or 'without a word'}){_advice(reply, said)}",
             status=status,
             errors=errors,
         )
 
     def _redirect(self, what: str, location: str) -> MispError:
         """A redirect is never followed: a POST would arrive as something else."""
-        if urlsplit(location).path.rstrip("/").endswith("/users/login"):
+        if location.partition("?")[0].rstrip("/").endswith("/users/login"):
             return MispUnavailable(f"{what}: MISP is in maintenance; only its administrators may work with it now")
-        return MispRefused(
-            f"{what}: {self.url} sends us on to {_short(location)}. Set [misp] url to the address that MISP really has."
-        )
+        return MispRefused(f"{what}: {self.url} {explain_redirect('MISP', 'misp', self.url, location)}")
 
 
-def _trust(options: MispOptions) -> ssl.SSLContext | bool:
-    if not options.verify_tls:
-        return False
-    if options.ca_file is None:
-        return True
-    try:
-        return ssl.create_default_context(cafile=options.ca_file)
-    except OSError as error:
-        raise ConfigError(f"[misp] ca_file: {options.ca_file} cannot be used: {error}") from error
-
-
-def _wait(headers: dict[str, str]) -> float | None:
+def _wait(reply: Reply) -> float | None:
     """The seconds that the server wants us to wait. MISP's search limit names them in X-Rate-Limit-Reset only."""
-    for name in ("retry-after", "x-rate-limit-reset"):
-        try:
-            return max(0.0, float(headers[name]))
-        except (KeyError, ValueError):
-            continue
-    return None
+    asked, reset = retry_after(reply.headers), reply.headers.get("x-rate-limit-reset", "").strip()
+    return asked if asked is not None or not (reset.isascii() and reset.isdigit()) else float(reset[:9])
 
 
 def _read_error(content: bytes) -> tuple[str, Any]:
@@ -247,22 +204,20 @@ def _read_error(content: bytes) -> tuple[str, Any]:
     errors = body.get("errors")
     if isinstance(errors, str):
         said = f"{said}: {errors}" if said else errors
-    return _short(said), errors
+    return said, errors
 
 
-def _short(said: str, limit: int = 300) -> str:
-    """A server's words as one line that a terminal can take."""
-    line = "".join(c if c.isprintable() else " " for c in said[: limit + 1])
-    return line if len(line) <= limit else line[:limit] + "…"
-
-
-def _advice(status: int, said: str) -> str:
+def _advice(reply: Reply, said: str) -> str:
+    if reply.asks_for_certificate:
+        return ". The web server wants a client certificate: see [misp] client_cert_file."
     if said.startswith("Authentication failed"):
         return ". Check [misp] key: it must be the key of an enabled user, and not have expired."
     if said.startswith("It is not possible to use this Auth key"):
         return ". The key is restricted to other addresses: change its allowed IPs in MISP."
     if said.startswith("You do not have permission"):
         return ". The role of the key must be allowed to add and modify events, such as Sync user."
-    if status == 404 and not said:
+    if reply.status == 407:
+        return ". Check [misp] proxy, with its user and password."
+    if reply.status == 404 and not said:
         return ". Is [misp] url the address of a MISP, with its path if it has one?"
     return ""

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr  # masks itself in every repr and traceback
 
+from tqmisp.transport.options import PeerOptions
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MispOptions:
+class MispOptions(PeerOptions):
     """How to reach a MISP, and how much to ask of it."""
 
     url: str
@@ -17,16 +19,6 @@ class MispOptions:
     """The authentication key of the user that the events will belong to."""
     name: str = "misp"
     """What the receipt and the journal call this target."""
-    verify_tls: bool = True
-    """False takes any certificate, also that of somebody in between."""
-    ca_file: str | None = None
-    """A file with the certificates to trust, in PEM form."""
-    proxy: str | None = None
-    """The address of an HTTP proxy."""
-    connect_timeout: float = 15.0
-    """Seconds."""
-    read_timeout: float = 300.0
-    """Seconds without a byte; MISP answers only when it has saved the whole request."""
     consumers: int = 2
     """Slices that are delivered at the same time."""
     requests_in_flight: int | None = None
@@ -35,16 +27,8 @@ class MispOptions:
     """Attributes a request; without it, as many as MISP takes best, from 50 to 2,000."""
     settle_seconds: float = 10.0
     """After a run that died, so long it is waited for requests of it that MISP may still be at work on."""
-    attempts: int = 6
-    """How often one request is tried at least before the run ends."""
-    patience: float = 900.0
-    """Seconds that a MISP which is down or in maintenance is waited for; then the run ends, to be gone on with."""
     unclear_seconds: float = 30.0
     """After a time-out or 504, so long it is looked whether MISP finishes the request, before it is sent again."""
-    backoff: float = 0.5
-    """Seconds before the first repetition; doubled each time, with jitter."""
-    backoff_max: float = 60.0
-    """Seconds between two attempts at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

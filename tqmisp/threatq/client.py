@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Any, NoReturn
-from urllib.parse import unquote, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 
-import aiohttp
 import orjson
 import structlog
 
 from tqmisp.errors import ConfigError, ThreatQError, ThreatQRefused, ThreatQUnavailable
 from tqmisp.pipeline.retry import RetryPolicy
-from tqmisp.threatq.answers import (
-    explain_redirect,
-    loads,
-    one_line,
-    refusal_in,
-    retry_after,
-    seconds_since_1970,
-    words_of,
-)
+from tqmisp.threatq.answers import loads, refusal_in, words_of
 from tqmisp.threatq.auth import LoginRefused, TokenRequest, Tokens
 from tqmisp.threatq.options import ThreatQOptions
+from tqmisp.transport.reply import NoReply, Reply, retry_after, seconds_since_1970
+from tqmisp.transport.session import Transport
+from tqmisp.transport.words import explain_redirect
 
 log = structlog.get_logger(__name__)
 
@@ -58,20 +50,21 @@ class ThreatQClient:
         waited: seconds between failures and their repetitions.
     """
 
-    def __init__(self, options: ThreatQOptions, session: aiohttp.ClientSession) -> None:
+    def __init__(self, options: ThreatQOptions, transport: Transport) -> None:
         self.options = options
-        self.url = base_url(options.url)
+        self.url = transport.url
         self.server_clock: float | None = None
         self.requests = 0
         self.retries = 0
         self.waited = 0.0
-        self._session = session
+        self._transport = transport
         self._is_known = False
         """Whether it has answered as a ThreatQ does, so that its address is right."""
         self._retry = RetryPolicy(
             options.attempts, options.backoff, options.backoff_max, options.patience, hook=self._on_retry
         )
         self._tokens = Tokens(options, self._ask_for_token)
+        transport.secrets = self._tokens.secrets
 
     @classmethod
     @asynccontextmanager
@@ -79,31 +72,17 @@ class ThreatQClient:
         """Open the pool; nothing is sent yet.
 
         Raises:
-            ConfigError: the address or the login is incomplete, or the file of certificates cannot be read.
+            ConfigError: the address or the login is incomplete, or a file of certificates cannot be used.
         """
-        base_url(options.url)
-        connections = options.producers + 1
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=connections, limit_per_host=connections, ttl_dns_cache=300, ssl=_trust(options)
-            ),
-            timeout=aiohttp.ClientTimeout(
-                total=None,  # a large page may take its time, as long as it keeps coming
-                connect=None,  # waiting for a connection of our own pool is no failure
-                sock_connect=options.connect_timeout,
-                sock_read=options.read_timeout,
-                ceil_threshold=5,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={
-                "Accept": "application/json",
-                "Accept-Encoding": "gzip, deflate",
-                "User-Agent": f"tqmisp/{version('tqmisp')}",
-            },
-            proxy=options.proxy,
-        )
-        async with session:
-            yield cls(options, session)
+        async with Transport.connect(
+            "ThreatQ",
+            "threatq",
+            base_url(options.url),
+            options,
+            connections=options.producers + 1,
+            headers={"Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
+        ) as transport:
+            yield cls(options, transport)
 
     async def get(self, path: str, params: dict[str, str] | None = None) -> Answer:
         """Read something; a failure that may pass is waited out."""
@@ -138,15 +117,15 @@ class ThreatQClient:
         if body is not None:
             data = orjson.dumps(body)
             headers["Content-Type"] = "application/json"
-        status, answered, content = await self._send(what, method, path, params=params, data=data, headers=headers)
-        if status == 401:
+        reply = await self._send(method, path, params=params, data=data, headers=headers)
+        if reply.status == 401:
             raise TokenRefused(f"{what}: ThreatQ does not accept the token (401). {_LOGIN}")
-        if status >= 300:
-            raise self._error(what, status, answered, content)
-        decoded = self._decode(what, answered, content)
+        if reply.status >= 300:
+            raise self._error(what, reply)
+        decoded = self._decode(what, reply)
         if (words := refusal_in(decoded)) is not None:
             raise ThreatQRefused(f"{what}: ThreatQ answered with an error: {self._line(words)}")
-        return Answer(decoded, len(content))
+        return Answer(decoded, len(reply.content))
 
     async def _ask_for_token(self, form: TokenRequest) -> dict[str, Any]:
         """Send one form of the token request."""
@@ -156,17 +135,15 @@ class ThreatQClient:
         if form.json is not None:
             data = orjson.dumps(form.json)
             headers["Content-Type"] = "application/json"
-        status, answered, content = await self._send(
-            what, "POST", "/api/token", params=form.params, data=data, headers=headers
-        )
-        if status in {400, 401, 403, 415, 422}:
-            words = self._line(words_of(content))
+        reply = await self._send("POST", "/api/token", params=form.params, data=data, headers=headers)
+        if reply.status in {400, 401, 403, 415, 422} and not reply.asks_for_certificate:
+            words = self._line(words_of(reply.content))
             raise LoginRefused(
-                f"{what}: ThreatQ refused the login ({status} {words or 'without a word'}). {_LOGIN}", words
+                f"{what}: ThreatQ refused the login ({reply.status} {words or 'without a word'}). {_LOGIN}", words
             )
-        if status >= 300:
-            raise self._error(what, status, answered, content)
-        decoded = self._decode(what, answered, content)
+        if reply.status >= 300:
+            raise self._error(what, reply)
+        decoded = self._decode(what, reply)
         if (said := refusal_in(decoded)) is not None:
             words = self._line(said)
             raise LoginRefused(f"{what}: ThreatQ refused the login ({words}). {_LOGIN}", words)
@@ -174,90 +151,45 @@ class ThreatQClient:
             raise ThreatQRefused(f"{what}: ThreatQ's answer is no object. Is [threatq] url right?")
         return decoded
 
-    async def _send(
-        self,
-        what: str,
-        method: str,
-        path: str,
-        *,
-        params: dict[str, str],
-        data: bytes | dict[str, str] | None,
-        headers: dict[str, str],
-    ) -> tuple[int, dict[str, str], bytes]:
+    async def _send(self, method: str, path: str, **request: Any) -> Reply:  # noqa: ANN401  as aiohttp takes it
         """One request; every way in which it can fail to be answered becomes an error of ours."""
         self.requests += 1
         try:
-            async with self._session.request(
-                method, self.url + path, params=params, data=data, headers=headers, allow_redirects=False
-            ) as response:
-                content = await response.read()
-                answered = {name.lower(): value for name, value in response.headers.items()}
-        except (aiohttp.ClientError, TimeoutError) as error:
-            self._explain(what, error)
-        if (now := seconds_since_1970(answered.get("date", ""))) is not None:
+            reply = await self._transport.exchange(method, path, **request)
+        except NoReply as error:
+            if error.area == "address":
+                raise ConfigError(str(error)) from error
+            kind = ThreatQRefused if error.fate == "mend" else ThreatQUnavailable
+            raise kind(f"{method} {path}: {error}") from error
+        if (now := seconds_since_1970(reply.headers.get("date", ""))) is not None:
             self.server_clock = now - time.time()
-        return response.status, answered, content
+        return reply
 
-    def _explain(self, what: str, error: aiohttp.ClientError | TimeoutError) -> NoReturn:
-        """Raise what it means that a request was not answered."""
-        if isinstance(error, aiohttp.ClientHttpProxyError):
-            # its text, as that of every error with a response in it, holds an address with everything in its query
-            raise ThreatQRefused(
-                f"{what}: the proxy refused to connect us ({error.status} {self._line(error.message)}). "
-                "Check [threatq] proxy, with its user and password."
-            ) from None
-        if isinstance(error, aiohttp.ClientResponseError):
-            raise ThreatQUnavailable(
-                f"{what}: ThreatQ's answer is no proper HTTP: {self._line(error.message)}"
-            ) from None
-        if isinstance(error, aiohttp.InvalidURL):
-            raise ConfigError(f"[threatq] url or proxy: {self.url!r}, or its proxy, is not an address") from None
-        said = self._line(str(error) or type(error).__name__)
-        if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            raise ThreatQRefused(
-                f"The certificate of {self.url} is not trusted ({said}). "
-                "Name its authority in [threatq] ca_file, or set verify_tls = false if you accept the risk."
-            ) from error
-        if isinstance(error, aiohttp.ClientSSLError):
-            raise ThreatQRefused(
-                f"ThreatQ at {self.url} does not speak TLS with us ({said}). Check the port in [threatq] url."
-            ) from error
-        if isinstance(error, TimeoutError):
-            raise ThreatQUnavailable(f"{what}: no answer from ThreatQ in time") from error
-        if isinstance(error, aiohttp.ClientProxyConnectionError):
-            raise ThreatQUnavailable(
-                f"The proxy before ThreatQ cannot be reached: {said}. Check [threatq] proxy."
-            ) from error
-        if isinstance(error, aiohttp.ClientConnectorError):
-            raise ThreatQUnavailable(
-                f"ThreatQ at {self.url} cannot be reached: {said}. Check [threatq] url and the network."
-            ) from error
-        raise ThreatQUnavailable(f"{what}: the connection to ThreatQ was lost: {said}") from error
-
-    def _decode(self, what: str, headers: dict[str, str], content: bytes) -> Any:  # noqa: ANN401  it is JSON
+    def _decode(self, what: str, reply: Reply) -> Any:  # noqa: ANN401  it is JSON
         """Decode a body, here and not in a thread: the decoder keeps the interpreter to itself either way."""
-        if not content:
+        if not reply.content:
             return None
         try:
-            decoded = loads(content)
+            decoded = loads(reply.content)
         except (ValueError, RecursionError) as error:
-            kind = one_line(headers.get("content-type", "no content type").partition(";")[0])
-            if "json" in kind.lower():
+            if "json" in reply.kind.lower():
                 raise ThreatQUnavailable(f"{what}: ThreatQ's answer is broken off, or is no JSON") from error
             if self._is_known:  # something stands in between, for a while
-                raise ThreatQUnavailable(f"{what}: {self.url} answered with {kind} instead of JSON") from error
+                raise ThreatQUnavailable(f"{what}: {self.url} answered with {reply.kind} instead of JSON") from error
             raise ThreatQRefused(
-                f"{what}: {self.url} answered with {kind} instead of JSON. Is [threatq] url the address of a ThreatQ?"
+                f"{what}: {self.url} answered with {reply.kind} instead of JSON. "
+                "Is [threatq] url the address of a ThreatQ?"
             ) from error
         self._is_known = True
         return decoded
 
-    def _error(self, what: str, status: int, headers: dict[str, str], content: bytes) -> ThreatQError:
+    def _error(self, what: str, reply: Reply) -> ThreatQError:
         """What an answer above 299 means for the caller."""
-        words = self._line(words_of(content)) or "without a word"
-        wait = retry_after(headers)
+        status, words = reply.status, self._line(words_of(reply.content)) or "without a word"
+        wait = retry_after(reply.headers)
         if 300 <= status < 400:
-            return ThreatQRefused(f"{what}: {self.url} {explain_redirect(self.url, headers.get('location', ''))}")
+            location = reply.headers.get("location", "")
+            return ThreatQRefused(f"{what}: {self.url} {explain_redirect('ThreatQ', 'threatq', self.url, location)}")
         if status == 429:
             return ThreatQUnavailable(f"{what}: ThreatQ asks us to slow down", retry_after=wait)
         if status >= 500 or status == 408:
@@ -267,14 +199,13 @@ class ThreatQClient:
             404: " Is [threatq] url the address of a ThreatQ?",
             407: " Check [threatq] proxy, with its user and password.",
         }.get(status, "")
+        if reply.asks_for_certificate:
+            advice = " The web server wants a client certificate: see [threatq] client_cert_file."
         return HttpRefused(f"{what}: ThreatQ refused ({status} {words}).{advice}", status)
 
     def _line(self, said: str) -> str:
-        """Words that came from outside, without our secrets: some servers repeat what they refuse."""
-        secrets = self._tokens.secrets()
-        if self.options.proxy is not None:
-            secrets.append(unquote(urlsplit(self.options.proxy).password or ""))
-        return one_line(said, secrets)
+        """Words that came from outside, without our secrets."""
+        return self._transport.line(said)
 
 
 class HttpRefused(ThreatQRefused):
@@ -310,14 +241,3 @@ def base_url(url: str) -> str:
             "[threatq] url: expected an address such as https://threatq.example, without user, password or query"
         )
     return given.rstrip("/").removesuffix("/api").rstrip("/")
-
-
-def _trust(options: ThreatQOptions) -> ssl.SSLContext | bool:
-    if not options.verify_tls:
-        return False
-    if options.ca_file is None:
-        return True
-    try:
-        return ssl.create_default_context(cafile=options.ca_file)
-    except OSError as error:
-        raise ConfigError(f"[threatq] ca_file: {options.ca_file} cannot be used: {error}") from error

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pydantic import SecretStr  # masks itself in every repr and traceback
 
+from tqmisp.transport.options import PeerOptions
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ThreatQOptions:
+class ThreatQOptions(PeerOptions):
     """How to reach ThreatQ and log in.
 
     With ``email`` and ``password`` the login is the password grant, with ``client_secret`` the client-credentials
@@ -25,28 +27,10 @@ class ThreatQOptions:
     """Of the user, for the password grant."""
     client_secret: SecretStr | None = None
     """Of a private OAuth client, for the client-credentials grant."""
-    verify_tls: bool = True
-    """False takes any certificate, also that of somebody in between."""
-    ca_file: str | None = None
-    """A file with the certificates to trust, in PEM form."""
-    proxy: str | None = field(default=None, repr=False)
-    """The address of an HTTP proxy."""
-    connect_timeout: float = 15.0
-    """Seconds."""
-    read_timeout: float = 300.0
-    """Seconds without a byte."""
     producers: int = 2
     """Pages that are asked for at the same time."""
     page_size: int = 1000
     """Rows a page; 1,000 is the largest that is known to work on this route."""
-    attempts: int = 6
-    """How often one request is tried at least before the run ends."""
-    patience: float = 900.0
-    """Seconds that a ThreatQ which is down is waited for; then the run ends, to be gone on with."""
-    backoff: float = 0.5
-    """Seconds before the first repetition; doubled each time, with jitter."""
-    backoff_max: float = 60.0
-    """Seconds between two attempts at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

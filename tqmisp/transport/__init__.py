@@ -1,0 +1,1 @@
+"""The way to a server over HTTP, whatever the server is."""
