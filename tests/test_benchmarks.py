@@ -15,6 +15,7 @@ from benchmarks.verdicts import Verdict, used, verdicts
 from benchmarks.watch import Recorder, recorded
 
 
+@pytest.mark.long
 def test_every_contender_runs_and_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One round of 300 indicators: each contender stores them, and figures, table and pictures are written."""
     main(["--scenarios", "instant", "--sizes", "300", "--rounds", "1", "--output", str(tmp_path)])

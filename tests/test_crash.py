@@ -41,6 +41,7 @@ async def content(endpoints: Endpoints) -> Counter[tuple[str, str, str]]:
     return Counter((row["uuid"], row["type"], row["value"]) for row in rows)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_kills_at_random_moments_leave_no_trace(tmp_path: Path) -> None:
     """After SIGKILLs in mid-run MISP holds what an undisturbed run brings: nothing lost, nothing twice."""

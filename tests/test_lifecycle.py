@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from hypothesis import HealthCheck, settings
@@ -27,7 +28,7 @@ from tqmisp.pipeline.stop import Stop
 from tqmisp.simulators.misp.model import Attribute
 from tqmisp.simulators.threatq import generate
 
-SEQUENCES = int(os.environ.get("TQMISP_SEQUENCES", "20"))
+SEQUENCES = int(os.environ.get("TQMISP_SEQUENCES", "12"))
 STATUSES = {"Active": 1, "Expired": 2, "Whitelisted": 5}
 DOMAIN = {"id": 11, "name": "FQDN"}
 
@@ -236,7 +237,7 @@ class Histories(RuleBasedStateMachine):
         self.runner.run(self.misp.write(f"/attributes/edit/{attribute.uuid}", orjson.dumps(fields)))
 
 
-TestHistories = Histories.TestCase
+TestHistories = pytest.mark.long(Histories.TestCase)
 TestHistories.settings = settings(
     max_examples=SEQUENCES,
     stateful_step_count=12,

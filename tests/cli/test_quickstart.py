@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import started
 from tests.cli.terminal import Terminal, on_terminal
 
@@ -53,6 +55,7 @@ def _hold(terminal: Terminal, lines: list[str], ready: dict[str, dict[str, str]]
         place = found + len(wanted)
 
 
+@pytest.mark.long
 def test_the_page_is_true(tmp_path: Path) -> None:
     """From an empty folder to the first balanced run, in fewer than ten commands."""
     assert list(COMMANDS) == ["sandbox --indicators 2000", "init", "run", "status"]

@@ -19,8 +19,8 @@ class MispOptions(PeerOptions):
     """The authentication key of the user that the events will belong to."""
     name: str = "misp"
     """What the receipt and the journal call this target."""
-    consumers: int = 2
-    """Slices that are delivered at the same time."""
+    consumers: int = 4
+    """Slices that are delivered at the same time: while some are looked up and confirmed, others keep MISP busy."""
     requests_in_flight: int | None = None
     """Writing requests under way at once, over all slices; without it, as many as MISP gains from, up to 16."""
     chunk_size: int | None = None
