@@ -241,6 +241,15 @@ async def test_what_it_takes_is_estimated(tmp_path: Path) -> None:
         assert (await plan(here, full=True)).estimate.rate_from in {"learned", "past run"}
 
 
+async def test_plan_and_run_over_the_same_connections(tmp_path: Path) -> None:
+    """Each counts for itself."""
+    async with world(library(30), tmp_path) as here, Export.open(here.settings) as export:
+        made = await export.plan()
+        line = only(await export.run())
+        assert made.receipt.targets[0].created == line.created == 30
+        assert made.receipt.targets[0].write_requests == line.write_requests == 2
+
+
 async def test_while_a_run_is_at_work_there_is_no_plan(tmp_path: Path) -> None:
     """Nobody knows what it will leave to do."""
     async with world(library(3), tmp_path) as here:

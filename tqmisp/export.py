@@ -160,12 +160,14 @@ class Export:
                 forecast=forecast,
             )
             rehearsal.progress = self.progress
+            self.progress.sends = False
             past = [run for run in await journal.runs(PAST_RUNS) if run.target == name]
             knee = Knee.from_json(await journal.learned(target))
             receipt = await rehearsal.run(full=full)
             self.account = rehearsal.account
+        self.progress = Progress()  # a run on the same connections counts from the start
         estimated = estimate(forecast, knee, past, reading=receipt.seconds)
-        receipt.run_id, receipt.seconds, receipt.timeline = "", 60 * estimated.minutes, []
+        receipt.run_id, receipt.seconds, receipt.timeline = "", round(60 * estimated.minutes, 1), []
         [line] = receipt.targets
         line.requests += forecast.reads + forecast.writes - counters.requests
         line.write_requests = forecast.writes

@@ -121,8 +121,11 @@ class Runs:
         self.outcome: Callable[[Stop], Receipt] = lambda _: receipt()
 
     @asynccontextmanager
-    async def open(self, settings: Settings, *, stop: Stop, listener: Listener | None = None) -> AsyncIterator[_OneRun]:
+    async def open(
+        self, settings: Settings, *, stop: Stop, listener: Listener | None = None, look: bool = False
+    ) -> AsyncIterator[_OneRun]:
         assert listener is None
+        assert not look
         self.settings.append(settings)
         yield _OneRun(self, stop)
 

@@ -26,7 +26,9 @@ from tqmisp.pipeline.stop import Stop
 HELP = Path(__file__).parent / "help"
 
 
-@pytest.mark.parametrize("command", ["", "check", "init", "replay", "run", "sandbox", "status", "report", "verify"])
+@pytest.mark.parametrize(
+    "command", ["", "check", "init", "plan", "replay", "run", "sandbox", "status", "report", "verify"]
+)
 def test_help_texts(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The help is what a person has read and found good; change the file with the text."""
     assert main([*command.split(), "--help"]) == 0

@@ -16,6 +16,7 @@ from typer.main import get_command
 from tqmisp.cli import common
 from tqmisp.cli.check import check
 from tqmisp.cli.init import init
+from tqmisp.cli.plan import plan
 from tqmisp.cli.replay import replay
 from tqmisp.cli.report import report
 from tqmisp.cli.run import run
@@ -73,6 +74,7 @@ def _top(
       tqmisp run --sandbox     try it without any server
       tqmisp init              write a configuration, and try it
       tqmisp check             see whether the servers will take an export
+      tqmisp plan              see what a run would do
       tqmisp run               export as tqmisp.toml says
       tqmisp verify            see whether MISP still holds it
       tqmisp status            see what became of it
@@ -80,7 +82,7 @@ def _top(
     """
 
 
-for _command in (init, check, run, verify, replay, sandbox, status, report):
+for _command in (init, check, plan, run, verify, replay, sandbox, status, report):
     app.command(cls=GroupedHelp, help=_help(_command))(_command)
 app.callback(help=_help(_top))(_top)
 

@@ -57,19 +57,28 @@ async def run(export: Export) -> Receipt:
 
 
 async def until_signal(
-    settings: Settings, work: Callable[[Export], Awaitable[R]], listener: Listener | None = None
+    settings: Settings,
+    work: Callable[[Export], Awaitable[R]],
+    listener: Listener | None = None,
+    *,
+    look: bool = False,
 ) -> R:
     """Do something with an export; the first signal ends it after what has begun, the second at once."""
     stop = Stop()
     async with anyio.create_task_group() as tasks:
         await tasks.start(watch_signals, stop)
-        result = await with_export(settings, stop, work, listener)
+        result = await with_export(settings, stop, work, listener, look=look)
         tasks.cancel_scope.cancel()
     return result
 
 
 async def with_export(
-    settings: Settings, stop: Stop, work: Callable[[Export], Awaitable[R]], listener: Listener | None = None
+    settings: Settings,
+    stop: Stop,
+    work: Callable[[Export], Awaitable[R]],
+    listener: Listener | None = None,
+    *,
+    look: bool = False,
 ) -> R:
     """Do something with an export until ``stop`` says so, and show on stderr how far it is, where that is wanted.
 
@@ -80,7 +89,10 @@ async def with_export(
     console = Console(file=sys.stderr, highlight=False)
     wanted = settings.output.progress and (console.is_terminal or not settings.output.json)
     try:
-        async with Export.open(settings, stop=stop, listener=listener) as export, anyio.create_task_group() as tasks:
+        async with (
+            Export.open(settings, stop=stop, listener=listener, look=look) as export,
+            anyio.create_task_group() as tasks,
+        ):
             if wanted:
                 tasks.start_soon(show, export.progress, console, name="show progress")
             result = await work(export)

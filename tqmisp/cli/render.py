@@ -20,7 +20,7 @@ _REFUSALS = ("rejected", "filtered", "quarantined")
 _CODE_WIDTH = 44
 _AREAS = {"local": "This machine", "threatq": "ThreatQ", "misp": "MISP"}
 _LEVELS = {"ok": "green", "warning": "yellow", "failure": "bold red"}
-_SENTENCE = 2_000
+SENTENCE = 2_000
 _WAITS = {"threatq": "ThreatQ", "mapping": "mapping", "misp": "MISP", "backoff": "back-off"}
 
 
@@ -28,9 +28,9 @@ def receipt(result: Receipt) -> RenderableType:
     """A receipt with one table for each target."""
     parts: list[RenderableType] = [_heading(result)]
     for target in result.targets:
-        parts += ["", _balance(target), _verdict(target)]
+        parts += ["", balance(target), accounted(target)]
         if target.held_back:
-            parts.append(safe(target.held_back, "bold yellow", limit=_SENTENCE))
+            parts.append(safe(target.held_back, "bold yellow", limit=SENTENCE))
         if target.events:
             parts += ["", _events(target.events)]
         parts += ["", _effort(target)]
@@ -49,7 +49,8 @@ def _heading(result: Receipt) -> Text:
     )
 
 
-def _balance(target: TargetReceipt) -> Table:
+def balance(target: TargetReceipt) -> Table:
+    """The tallies of a target, with the codes of what was refused."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     table.add_column(min_width=_CODE_WIDTH)
     table.add_column(justify="right", no_wrap=True)
@@ -75,7 +76,8 @@ def _add_codes(table: Table, codes: Mapping[str, int]) -> None:
         table.add_row(safe(f"    {code}", "dim", limit=_CODE_WIDTH), Text(f"{count:,}", style="dim"))
 
 
-def _verdict(target: TargetReceipt) -> Text:
+def accounted(target: TargetReceipt) -> Text:
+    """Whether the tallies add up, or what is off."""
     if target.balanced:
         return Text(f"Balanced: {target.accounted():,} of {target.read:,} indicators accounted for.", style="green")
     text = Text(f"NOT BALANCED: {target.accounted():,} of {target.read:,} indicators accounted for.", style="bold red")
@@ -223,9 +225,9 @@ def finding_rows(found: Sequence[Finding]) -> RenderableType:
         table.add_column(no_wrap=True)
         table.add_column(ratio=1)
         for each in (each for each in found if each.area == area):
-            reason = safe(each.reason, limit=_SENTENCE)
+            reason = safe(each.reason, limit=SENTENCE)
             if each.fix:
-                reason.append("\nFix: ", "bold").append_text(safe(each.fix, limit=_SENTENCE))
+                reason.append("\nFix: ", "bold").append_text(safe(each.fix, limit=SENTENCE))
             table.add_row(Text(each.level, style=_LEVELS[each.level]), Text(each.name), reason)
         if table.row_count:
             parts += [Text(heading, style="bold"), table, ""]

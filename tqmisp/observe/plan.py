@@ -89,7 +89,7 @@ def estimate(forecast: Forecast, knee: Knee | None, past: Iterable[RunRecord], *
     else:
         rate, source = USUAL_RATE, "usual"
     seconds = max(reading, forecast.attributes / rate)
-    return Estimate(forecast.attributes, forecast.bytes, round(rate, 1), source, round(seconds / 60, 2))
+    return Estimate(forecast.attributes, forecast.bytes, round(rate, 1), source, round(seconds / 60, 3))
 
 
 def _rate(run: RunRecord) -> float | None:

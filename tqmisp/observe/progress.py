@@ -43,6 +43,9 @@ class View:
         """What has been sent; what is found stored after a repetition counts once."""
         return max(self.progress.stored, min(self.progress.sent, self.progress.admitted))
 
+    def _sent(self) -> str:
+        return "sent" if self.progress.sends else "to send"
+
     def _dealt_with(self) -> int:
         return self.progress.refused + self.progress.settled + self._written()
 
@@ -69,7 +72,7 @@ class View:
         total = f" of {progress.total:,}" if progress.total is not None else ""
         parts = [
             f"{progress.phase}: {progress.read:,}{total} read ({self._rate(1):,.0f}/s)",
-            f"{self._written():,} sent to MISP ({self._rate(2):,.0f}/s)",
+            f"{self._written():,} {self._sent()} to MISP ({self._rate(2):,.0f}/s)",
         ]
         parts += [f"{count:,} {name}" for count, name in self._rest() if count]
         left = self.seconds_left()
@@ -109,7 +112,7 @@ class View:
         below.add_row(
             "ThreatQ", f"{progress.read:,}{of} read", f"{self._rate(1):,.0f}/s", f"{progress.pages_queued} pages queued"
         )
-        below.add_row("MISP", f"{self._written():,} sent", f"{self._rate(2):,.0f}/s", flow)
+        below.add_row("MISP", f"{self._written():,} {self._sent()}", f"{self._rate(2):,.0f}/s", flow)
         rest = ", ".join(f"{count:,} {name}" for count, name in self._rest())
         grid = Table.grid(expand=True)
         grid.add_row(top)

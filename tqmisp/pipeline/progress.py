@@ -47,6 +47,8 @@ class Progress:
     """What the sink has found best so far, where it looks for it."""
     retries: int = 0
     waiting: Waiting = field(default_factory=Waiting)
+    sends: bool = True
+    """Whether anything is sent; otherwise the counters say what would be."""
     phase: str = "starting"
     """``starting``, ``reading``, ``delivering`` (the source is at its end), ``publishing``, ``checking``, ``done``."""
 
