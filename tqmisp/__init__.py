@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tqmisp.misp.mapping import IndicatorMapper
     from tqmisp.misp.options import EventOptions, MispOptions
     from tqmisp.misp.policy import MappingPolicy
+    from tqmisp.misp.retire import RetireOptions
     from tqmisp.misp.sink import MispSink
     from tqmisp.model import Indicator
     from tqmisp.observe.receipt import Receipt
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tqmisp.threatq.client import ThreatQClient
     from tqmisp.threatq.options import Selection, ThreatQOptions
     from tqmisp.threatq.source import ThreatQSource
+    from tqmisp.verification import Verdict
 
 __version__ = version("tqmisp")
 
@@ -49,6 +51,7 @@ __all__ = [
     "MispOptions",
     "MispSink",
     "Receipt",
+    "RetireOptions",
     "Selection",
     "Settings",
     "Stop",
@@ -56,6 +59,7 @@ __all__ = [
     "ThreatQOptions",
     "ThreatQSource",
     "TqmispError",
+    "Verdict",
     "load_settings",
 ]
 
@@ -71,6 +75,7 @@ _HOMES = {
     "MispOptions": "tqmisp.misp.options",
     "MispSink": "tqmisp.misp.sink",
     "Receipt": "tqmisp.observe.receipt",
+    "RetireOptions": "tqmisp.misp.retire",
     "Selection": "tqmisp.threatq.options",
     "Settings": "tqmisp.config",
     "Stop": "tqmisp.pipeline.stop",
@@ -78,6 +83,7 @@ _HOMES = {
     "ThreatQOptions": "tqmisp.threatq.options",
     "ThreatQSource": "tqmisp.threatq.source",
     "TqmispError": "tqmisp.errors",
+    "Verdict": "tqmisp.verification",
 }
 
 
