@@ -115,6 +115,26 @@ def test_tags_of_people_stay_and_ours_come_and_go() -> None:
     assert (merged.changes, merged.kept) == (False, ("tags",))
 
 
+def test_tags_of_an_update_that_never_arrived_are_put_by_the_next_one() -> None:
+    """That they are not there does not mean that people took them away, as it does of those that had arrived before."""
+    bases = mark(tags=("a",)) + mark(tags=("a", "b"))
+    tags = [{"name": "a"}, {"name": "b"}]
+    assert sent(merge(wanted(bases, Tag=tags), held(tags=("a",)))) == {"Tag": [{"name": "b"}]}
+    assert sent(merge(wanted(bases, Tag=[]), held(tags=("a", "b", "theirs")))) == {
+        "Tag": [{"name": "a", "deleted": True}, {"name": "b", "deleted": True}]
+    }
+    merged = merge(wanted(bases, Tag=tags), held(tags=("b",)))
+    assert merged is not None
+    assert (merged.changes, merged.kept) == (False, ("tags",))
+    off = wanted(bases)._replace(change=Change.RETIRE, body=withdrawal(UUID, NOW, delete=False))
+    withdrawn = merge(off, held(tags=("a",)))
+    assert withdrawn is not None
+    assert sent(merge(wanted(withdrawn.item.marks, Tag=tags), held(tags=("a",), to_ids=False))) == {
+        "to_ids": True,
+        "Tag": [{"name": "b"}],
+    }
+
+
 def test_a_date_that_threatq_has_no_more_is_cleared() -> None:
     """An empty text does that; a missing field would leave it."""
     base = mark(first_seen=FIRST, last_seen=LATER)

@@ -112,12 +112,14 @@ def _tags(
     """The tags to put and to take away, whether people have changed ours, and the tags that we have sent in all."""
     here = {marks.tag(name): name for name in held}
     ours = frozenset[int]().union(*(base.tags for base in bases))
+    # what an update of a dead run was to put may never have arrived: that it is not there says nothing about people
+    sure = ours.intersection(*(base.tags for base in bases))
     if "comment" not in wanted:  # a withdrawal leaves the tags as they are
-        return [], [], ours
+        return [], [], sure | (ours & here.keys())
     new = {marks.tag(name): name for name in _names(wanted)}
-    put = [{"name": name} for number, name in new.items() if number not in here and number not in ours]
+    put = [{"name": name} for number, name in new.items() if number not in here and number not in sure]
     away = [{"name": name, "deleted": True} for number, name in here.items() if number in ours and number not in new]
-    taken_by_people = (ours & new.keys()) - here.keys()
+    taken_by_people = (sure & new.keys()) - here.keys()
     return put + away, ["tags"] if taken_by_people else [], frozenset(new)
 
 
