@@ -12,10 +12,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from tests.test_export import World, only, world
+from tqmisp.errors import MispRefused
 from tqmisp.misp.client import MispClient
 from tqmisp.misp.retire import RetireOptions
 from tqmisp.simulators.misp.model import Attribute
 from tqmisp.simulators.threatq import Library, generate
+from tqmisp.threatq.source import ThreatQSource
 
 DOMAIN = {"id": 11, "name": "FQDN"}
 ACTIVE = {"status": {"id": 1, "name": "Active"}}
@@ -156,6 +158,45 @@ async def test_an_attribute_passes_to_the_indicator_that_shares_it(tmp_path: Pat
         lib.change(high, EXPIRED)
         assert only(await here.run()).retired == 2 - 1
         assert not attribute(here, "d0.example").to_ids
+
+
+@pytest.mark.parametrize("last", ["asking for the heir", "sending what it lends"])
+async def test_an_heir_is_not_forgotten_by_a_run_that_dies(
+    tmp_path: Path, last: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nothing moves the heir in ThreatQ, the next incremental run writes what it lends, and counts it."""
+    lib, dying = library(20), False
+    heir = {
+        "type": DOMAIN,
+        "value": "D0.example",
+        "description": "heir",
+        "score": 5,
+        "touched_at": "2024-01-01 00:00:00",
+    }
+    lib.add([heir | ACTIVE])
+
+    @web.middleware
+    async def die(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return web.Response(status=405) if dying and "/events/edit" in request.path else await handler(request)
+
+    async def one(*_: object) -> None:
+        raise MispRefused("killed")
+
+    async with world(lib, tmp_path, die) as here:
+        only(await here.run())
+        lib.change(lib.ids[0], EXPIRED)
+        dying = last == "sending what it lends"
+        if not dying:
+            monkeypatch.setattr(ThreatQSource, "one", one)
+        with pytest.raises(MispRefused):
+            await here.run()
+        dying = False
+        monkeypatch.undo()
+        assert attribute(here, "d0.example").comment == "number 0"
+        only(await here.run())
+        kept = attribute(here, "d0.example")
+        assert (kept.to_ids, kept.comment) == (True, "heir")
+        assert only(await here.run()).write_requests == 0
 
 
 async def test_people_win_and_the_receipt_says_so(tmp_path: Path) -> None:

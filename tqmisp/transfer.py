@@ -11,7 +11,6 @@ from typing import TypedDict
 from zoneinfo import ZoneInfo
 
 import orjson
-import structlog
 from sqlalchemy import Connection
 
 from tqmisp.config import Settings
@@ -21,6 +20,7 @@ from tqmisp.journal.retirement import Retirement
 from tqmisp.journal.settle import Settlement
 from tqmisp.journal.store import Journal
 from tqmisp.journal.tally import Tally
+from tqmisp.log import get_logger
 from tqmisp.misp import identity
 from tqmisp.misp.account import Account, known_tags
 from tqmisp.misp.attribute import Attribute
@@ -43,7 +43,7 @@ from tqmisp.pipeline.run import run as run_pipeline
 from tqmisp.pipeline.stop import Stop
 from tqmisp.threatq.source import ThreatQSource
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 KEYS_A_PAGE = 100
 """Indicators that are asked for one by one before their page goes on."""
@@ -168,9 +168,12 @@ class Transfer:
                 tags=len(self._mapper.tags_left_out),
                 examples=sorted(self._mapper.tags_left_out)[:5],
             )
+        settlement = self._settlement()
+        if not complete and not self._place.stop.requested:
+            await self._again(source, _lists(await settlement.left()), count=True)
         if self._place.stop.requested:
             return False
-        await self._settlement().finish()
+        await settlement.finish()
         await journal.end_sweep(self._place.target)
         if complete and not source.missing:
             await self._retirement.find_absent()

@@ -5,7 +5,7 @@ All of it runs in the thread of the database, inside the transaction of whoever 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, and_, delete, func, insert, literal, select
 
@@ -22,11 +22,12 @@ REPLACED = "replaced"
 Why = tuple[str, str, str, str]
 """Kind, code, label and status of the refusal that says that an indicator is not selected."""
 
-_SAME = and_(
+SAME = and_(
     ledger.c.indicator_id == leaving.c.indicator_id,
     ledger.c.target_id == leaving.c.target_id,
     ledger.c.uuid == leaving.c.uuid,
 )
+"""Whether a row of the ledger and one of this list are of the same attribute."""
 
 
 class Leaving:
@@ -58,7 +59,7 @@ class Leaving:
 
     def tidy(self, connection: Connection) -> None:
         """Take off the list what is not in MISP any more, or never was."""
-        live = select(ledger.c.uuid).where(_SAME, ledger.c.state == State.LIVE).exists()
+        live = select(ledger.c.uuid).where(SAME, ledger.c.state == State.LIVE).exists()
         connection.execute(delete(leaving).where(leaving.c.target_id == self._target, ~live))
 
     def count(self, connection: Connection) -> tuple[int, int]:
@@ -84,7 +85,7 @@ class Leaving:
                 leaving.c.status,
                 leaving.c.run_id,
             )
-            .join(ledger, _SAME)
+            .join(ledger, SAME)
             .where(leaving.c.target_id == self._target)
             .order_by(leaving.c.indicator_id, leaving.c.uuid)
             .limit(limit)
@@ -119,7 +120,7 @@ class Leaving:
             seen.c.indicator_id == ledger.c.indicator_id, seen.c.target_id == self._target
         )
         gone = (ledger.c.target_id == self._target) & ~met.exists()
-        listed = select(leaving.c.uuid).where(_SAME).exists()
+        listed = select(leaving.c.uuid).where(SAME).exists()
         columns = [literal("filtered"), literal(ABSENT), literal(""), literal(""), literal(run)]
         absent = select(ledger.c.indicator_id, ledger.c.target_id, ledger.c.uuid, *columns)
         connection.execute(

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import anyio
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from tqmisp.journal.database import Database
+from tqmisp.journal.leaving import SAME
 from tqmisp.journal.ledger import CHANGED
 from tqmisp.journal.rows import Known, Rows
-from tqmisp.journal.schema import State
+from tqmisp.journal.schema import State, leaving, ledger, slices
 from tqmisp.journal.store import Journal
 from tqmisp.model import EventRef
 
@@ -72,6 +73,20 @@ class Settlement:
             found = await self._find(rows, opened)
             missing += await self._database.do(partial(self._record, number=number, rows=rows, found=found))
         return missing
+
+    async def left(self) -> list[int]:
+        """The indicators whose attributes may not be in MISP as ThreatQ has them, though a reading has not met them.
+
+        Dead runs have promised them, or have passed attributes on to them, and nothing has moved them in ThreatQ since.
+        What is to be withdrawn anyway, or waits to be mended by a complete reading, is not among them.
+        """
+        target = self._rows.target
+        unsettled = select(slices.c.id).where(slices.c.target_id == target, slices.c.closed_at.is_(None))
+        promised = (ledger.c.state == State.PLANNED) & ledger.c.slice_id.in_(unsettled)
+        changed = (ledger.c.state == State.LIVE) & (ledger.c.fingerprint == CHANGED) & (ledger.c.marks != b"")
+        listed = select(leaving.c.uuid).where(SAME).exists()
+        query = select(ledger.c.indicator_id).where(ledger.c.target_id == target, promised | changed, ~listed)
+        return sorted(set(await self._database.do(lambda connection: connection.scalars(query).all())))
 
     async def finish(self) -> None:
         """Let go of promises whose indicators are no longer selected; call after a complete reading."""
