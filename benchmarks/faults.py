@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import re
 import sys
 from collections import Counter
@@ -16,8 +15,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-
-import structlog
 
 from benchmarks import machine
 from benchmarks.faulty import Content, Trial, live
@@ -158,7 +155,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the mix [1]")
     parser.add_argument("--output", type=Path, help="keep the table, or the figures of the mix, in this page")
     given = parser.parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     if given.mix is None:
         section, lines, good = "matrix", *asyncio.run(matrix(given.indicators, given.only))
     else:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import anyio
 import pytest
-import structlog
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from aiohttp.typedefs import Handler, Middleware
 from pydantic import SecretStr
 from pymisp import MISPEvent, PyMISP
 
+from tests.logs import capture_logs
 from tqmisp.config import Settings, StateOptions
 from tqmisp.errors import LockHeld, MispRefused, MispUnavailable, ThreatQRefused
 from tqmisp.export import Export
@@ -266,7 +266,7 @@ async def test_tags_that_the_key_may_not_make_are_left_out(tmp_path: Path) -> No
     """A plain user's attributes carry the tags that MISP has, and nothing is sent that would vanish."""
     async with world(generate(300, seed=11), tmp_path) as here:
         plain = replace(here.settings, misp=replace(here.settings.misp, key=SecretStr(key_of("User"))))
-        with structlog.testing.capture_logs() as logs:
+        with capture_logs() as logs:
             only(await here.run(settings=plain))
         [warning] = [entry for entry in logs if "may not make them" in entry["event"]]
         assert warning["tags"] > 0

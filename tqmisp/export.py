@@ -23,6 +23,7 @@ from tqmisp.config import Settings
 from tqmisp.errors import Interrupted
 from tqmisp.journal.audit import Audit
 from tqmisp.journal.store import Journal
+from tqmisp.log import get_logger
 from tqmisp.misp.account import Account, sign_in
 from tqmisp.misp.client import MispClient
 from tqmisp.misp.foresight import Forecast
@@ -40,7 +41,7 @@ from tqmisp.threatq.source import ThreatQSource
 from tqmisp.transfer import Place, Transfer
 from tqmisp.verification import Verdict, Verification
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 OVERLAP = timedelta(minutes=10)
 """How far an incremental run goes back behind the last one, for rows that reached the search index late."""

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import logging
 import re
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 import structlog
 
 from tqmisp.errors import ConfigError
+from tqmisp.log import LIBRARY, get_logger, processors
 from tqmisp.observe import logs
 
 SECRET = 'p"ss w\u00f6rd/1'
@@ -29,8 +32,7 @@ def _clean() -> Iterator[None]:
 @pytest.fixture
 def log() -> structlog.stdlib.BoundLogger:
     """A logger of ours."""
-    logger: structlog.stdlib.BoundLogger = structlog.get_logger("tqmisp.test")
-    return logger
+    return get_logger("tqmisp.test")
 
 
 def test_a_line_for_people(log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,7 +62,7 @@ def test_a_line_of_2018(log: structlog.stdlib.BoundLogger, capsys: pytest.Captur
     """Date, logger, level and text, and the text ends the line."""
     logs.configure(form="classic", stream="stdout", ours=["tqMispExport.tq_driver"], verbose=2)
     with structlog.contextvars.bound_contextvars(run="6f1c"):
-        structlog.get_logger("tqMispExport.tq_driver").debug("Processing [%d] indicators.", 9682)
+        get_logger("tqMispExport.tq_driver").debug("Processing [%d] indicators.", 9682)
     assert re.fullmatch(
         r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d - tqMispExport\.tq_driver DEBUG: Processing \[9682\] indicators\.\n",
         capsys.readouterr().out,
@@ -185,3 +187,47 @@ def test_logging_again_replaces_the_first(
     finally:
         logging.getLogger().removeHandler(other)
     assert capsys.readouterr().err.count("once") == 1
+
+
+@pytest.fixture
+def library() -> Iterator[None]:
+    """As it is for those who import us and set up nothing."""
+    before = processors[:]
+    processors[:] = LIBRARY
+    yield
+    processors[:] = before
+
+
+EMBEDDED = """
+import logging, sys
+from tqmisp.log import get_logger
+from tqmisp.threatq import client, source
+for log in (get_logger("tqmisp.any"), client.log, source.log):
+    log.warning("something", value=7)
+    log.error("worse")
+import structlog
+assert not structlog.is_configured()
+structlog.get_logger().warning("theirs")
+"""
+
+
+def test_a_library_is_quiet() -> None:
+    """A program that imports us and configures nothing sees nothing of ours, and its own structlog as it was."""
+    done = subprocess.run([sys.executable, "-c", EMBEDDED], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stderr == ""
+    assert "theirs" in done.stdout
+    assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.usefixtures("library")
+def test_a_library_logs_as_its_program_wants(
+    log: structlog.stdlib.BoundLogger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the handlers and levels of the standard library, a line an entry, whatever others wrote into it."""
+    caplog.set_level(logging.INFO, "tqmisp.test")
+    log.debug("not heard")
+    log.info("chunk of %d\n", 7, event_uuid="\x1b[31mred", count=3)
+    log.error("broken", exc_info=ValueError("why"))
+    assert caplog.messages == ["chunk of 7\\n event_uuid='\\x1b[31mred' count=3", "broken"]
+    assert caplog.records[0].name == "tqmisp.test"
+    assert caplog.records[1].exc_info is not None

@@ -13,9 +13,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest, write_to_textfile
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
-from structlog.testing import capture_logs
 
 from tests.cli.conftest import receipt
+from tests.logs import capture_logs
 from tqmisp.observe import metrics
 from tqmisp.observe.metrics import SPECS, RunMetrics, earlier_success, published
 from tqmisp.observe.options import MetricsOptions

@@ -11,9 +11,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
-from structlog.testing import capture_logs
 
 from tests.cli.conftest import receipt
+from tests.logs import capture_logs
 from tqmisp.errors import Interrupted, LockHeld, MispRefused
 from tqmisp.observe import logs, notify
 from tqmisp.observe.metrics import earlier_success

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 import anyio
 import anyio.lowlevel
 import pytest
-from structlog.testing import capture_logs
 
+from tests.logs import capture_logs
 from tqmisp.errors import ConfigError, Interrupted, LockHeld, ThreatQUnavailable
 from tqmisp.observe import logs
 from tqmisp.pipeline.stop import Stop

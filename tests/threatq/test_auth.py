@@ -6,8 +6,8 @@ from typing import Any
 import anyio
 import pytest
 from pydantic import SecretStr
-from structlog.testing import capture_logs
 
+from tests.logs import capture_logs
 from tests.threatq.conftest import ACCOUNT, login
 from tests.threatq.samples import sample
 from tqmisp.errors import ThreatQRefused, ThreatQUnavailable

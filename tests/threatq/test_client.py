@@ -20,8 +20,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
-from structlog.testing import capture_logs
 
+from tests.logs import capture_logs
 from tests.threatq.conftest import ACCOUNT, Serve, login, serving
 from tests.threatq.samples import sample
 from tqmisp.errors import ConfigError, ThreatQError, ThreatQRefused, ThreatQUnavailable

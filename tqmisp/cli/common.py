@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 
 import anyio
 import orjson
-import structlog
 from rich.console import Console, RenderableType
 
 from tqmisp.config import LocalSettings, load, load_part
 from tqmisp.config.layers import SHORT
 from tqmisp.config.settings import Settings
 from tqmisp.errors import ConfigError, Interrupted, MispError, ThreatQError, TqmispError, Transient
+from tqmisp.log import get_logger
 from tqmisp.observe import logs
 from tqmisp.observe.receipt import Receipt
 from tqmisp.observe.terminal import escape
@@ -30,7 +30,7 @@ R = TypeVar("R")
 NOT_BALANCED = 6
 TOO_MANY_REJECTS = 5
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def overrides(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,17 +9,17 @@ from contextlib import AsyncExitStack
 
 import anyio
 import anyio.to_thread
-import structlog
 
 from tqmisp.cli import common, job
 from tqmisp.config import Settings
 from tqmisp.errors import ConfigError
+from tqmisp.log import get_logger
 from tqmisp.observe.metrics import Latest, served
 from tqmisp.observe.receipt import Receipt
 from tqmisp.pipeline.stop import Stop, watch_signals
 from tqmisp.schedule import Result, Schedule, Timetable, health, systemd
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 async def keep_exporting(

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import structlog
 from pydantic import SecretStr
 
 from tqmisp.cli import common, first_run, job
 from tqmisp.config import Settings, ThreatQSettings, load, load_part
 from tqmisp.errors import ConfigError, TqmispError
+from tqmisp.log import get_logger
 from tqmisp.observe import logs
 from tqmisp.observe.listener import Listener
 from tqmisp.threatq import connectors
@@ -24,8 +24,8 @@ from tqmisp.threatq.client import ThreatQClient
 DRIVER, CONNECTOR = "tqMispExport.tq_driver", "threatqcc.custom_connector"
 """The names that the 2018 connector logged by; people search for them."""
 
-log = structlog.get_logger(DRIVER)
-connector_log = structlog.get_logger(CONNECTOR)
+log = get_logger(DRIVER)
+connector_log = get_logger(CONNECTOR)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

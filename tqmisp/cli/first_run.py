@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import structlog
 from pydantic import SecretStr
 
 from tqmisp.cli import common
 from tqmisp.config import ThreatQSettings, load_part
 from tqmisp.errors import ConfigError
+from tqmisp.log import get_logger
 from tqmisp.observe import logs
 from tqmisp.threatq import connectors
 from tqmisp.threatq.client import ThreatQClient
@@ -26,7 +26,7 @@ CONNECTOR_NAME = "MISP Export"
 HOST, NAME, CLIENT, EMAIL = "ThreatQ Host", "Connector Name", "Client ID", "E-Mail Address"
 """The questions, as the 2018 connector put them."""
 
-log = structlog.get_logger("tqMispExport.tq_driver")
+log = get_logger("tqMispExport.tq_driver")
 
 _TEMPLATE = """\
 # Written by the first run of tq-misp-export; `tqmisp run --config {name}` reads it, too.

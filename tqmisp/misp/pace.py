@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 from typing import Self
 
 import anyio
-import structlog
 
 from tqmisp.errors import MispError, MispFault, MispTooLarge, MispUnavailable, MispUnclear
+from tqmisp.log import get_logger
 from tqmisp.misp.options import MispOptions
 from tqmisp.pipeline.adaptive import CHUNK, IN_FLIGHT, Controller, Knee, Range, Result
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 LOCKED = ("deadlock", "lock wait timeout")
 """Words of a database whose transactions stand in each other's way."""

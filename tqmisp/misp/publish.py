@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import structlog
-
 from tqmisp.errors import MispError, MispFault, MispRefused
+from tqmisp.log import get_logger
 from tqmisp.misp.client import MispClient
 from tqmisp.pipeline.retry import RetryPolicy
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 async def publish(client: MispClient, uuids: Iterable[str], retry: RetryPolicy) -> dict[str, MispError]:

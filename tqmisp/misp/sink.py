@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 
 import anyio
-import structlog
 
 from tqmisp.errors import EventBlocked, MispError, MispFault, MispRefused, MispTooLarge, MispUnavailable, MispUnclear
+from tqmisp.log import get_logger
 from tqmisp.misp import event as bodies
 from tqmisp.misp.beforehand import adopt, compare
 from tqmisp.misp.client import MispClient
@@ -24,7 +24,7 @@ from tqmisp.pipeline.progress import Progress
 from tqmisp.pipeline.protocols import Outcome, Slice
 from tqmisp.pipeline.retry import RetryPolicy
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 BLOCKED = "The event was deleted in MISP; what was bound for it stays out."
 FAULTS = 2

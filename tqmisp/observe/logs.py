@@ -17,6 +17,7 @@ from urllib.parse import quote, quote_plus
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from tqmisp import log
 from tqmisp.errors import ConfigError
 from tqmisp.observe.terminal import escape
 
@@ -76,17 +77,13 @@ def configure(
     Raises:
         ConfigError: the file cannot be written.
     """
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            *_ABOUT,
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=False,
-    )
+    log.processors[:] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.filter_by_level,
+        *_ABOUT,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ]
     handler = _to_file(file) if file else _Stream(stream)
     coloured = file is None and getattr(sys, stream).isatty() and not os.environ.get("NO_COLOR")
     renderer = {"json": _json, "classic": _classic}.get(form) or _Text(coloured=coloured)

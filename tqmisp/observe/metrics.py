@@ -15,18 +15,18 @@ from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
-import structlog
 from prometheus_client import CollectorRegistry, start_http_server, write_to_textfile
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
+from tqmisp.log import get_logger
 from tqmisp.observe.options import MetricsOptions
 from tqmisp.observe.receipt import Receipt, TargetReceipt
 from tqmisp.pipeline.groups import first_error
 from tqmisp.pipeline.progress import Progress
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 OUTCOMES = ("done", "failed", "stopped")
 LAST_SUCCESS = "last_success_timestamp_seconds"

@@ -8,15 +8,15 @@ from typing import Any
 import aiohttp
 import anyio
 import orjson
-import structlog
 
+from tqmisp.log import get_logger
 from tqmisp.observe.logs import redact
 from tqmisp.observe.options import NotifyOptions
 from tqmisp.observe.receipt import Receipt
 
 VERSION = version("tqmisp")
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MOST_CHARACTERS = 500
 """Of one sentence, which may quote what a server said."""

@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import anyio
-import structlog
 
 from tqmisp.errors import Interrupted, LockHeld, TqmispError
+from tqmisp.log import get_logger
 from tqmisp.observe.logs import redact
 from tqmisp.pipeline.stop import Stop
 from tqmisp.schedule.state import Outcome, Result, State, Turn, moment
 from tqmisp.schedule.timetable import Timetable
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 LOOK_SECONDS = 30.0
 """The clock of the machine is looked at this often, since it may be set, or stand still while the machine sleeps."""

@@ -8,11 +8,11 @@ import time
 from collections.abc import Mapping
 
 import anyio
-import structlog
 
+from tqmisp.log import get_logger
 from tqmisp.schedule.state import State, moment
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def tell(*assignments: str) -> None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
-import structlog
 from pydantic import SecretStr
 
 from tqmisp.errors import ConfigError, ThreatQRefused
+from tqmisp.log import get_logger
 from tqmisp.threatq.options import ThreatQOptions
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 ASSUMED_SECONDS = 1_800.0
 """How long a token is taken for good where ThreatQ does not say; its own SDK uses this for all."""

@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
-import structlog
 
 from tqmisp.errors import ConfigError, ThreatQError, ThreatQRefused, ThreatQUnavailable
+from tqmisp.log import get_logger
 from tqmisp.pipeline.retry import RetryPolicy
 from tqmisp.threatq.answers import loads, refusal_in, words_of
 from tqmisp.threatq.auth import LoginRefused, TokenRequest, Tokens
@@ -21,7 +21,7 @@ from tqmisp.transport.reply import NoReply, Reply, retry_after, seconds_since_19
 from tqmisp.transport.session import Transport
 from tqmisp.transport.words import explain_redirect
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 TOKENS = 2
 """So many tokens may be refused, one after the other, before the login is taken to be at fault."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import structlog
-
+from tqmisp.log import get_logger
 from tqmisp.threatq.client import HttpRefused, ThreatQClient
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class ConnectorSettings(NamedTuple):

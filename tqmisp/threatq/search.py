@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-import structlog
 
 from tqmisp.errors import ConfigError, ThreatQRefused
+from tqmisp.log import get_logger
 from tqmisp.threatq import query
 from tqmisp.threatq.client import Answer, HttpRefused, ThreatQClient
 from tqmisp.threatq.options import Selection
@@ -16,7 +16,7 @@ from tqmisp.threatq.paging import rows_of, total_of
 from tqmisp.threatq.records import Lookups, whole
 from tqmisp.threatq.windows import Window
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 QUERY = "/api/indicators/query"
 LISTING = "/api/indicators"
@@ -24,6 +24,8 @@ LISTING = "/api/indicators"
 LISTING_WITH = "type,status,score,sources,tags,adversaries,attributes"
 LIST_LIMIT = 1000
 """Types, statuses or data collections a page, where a server does not give all at once."""
+VALUES_LIMIT = 100
+"""Indicators with the same value that are looked at; they differ in their types."""
 
 
 class Search:
@@ -97,6 +99,29 @@ class Search:
         if not isinstance(row, dict):
             raise ThreatQRefused(f"GET {LISTING}/{key}: ThreatQ answered with something that is no indicator.")
         return None if row.get("deleted_at") else row
+
+    async def with_values(self, values: Sequence[str]) -> list[dict[str, Any]]:
+        """The rows that have one of these values, whatever the selection says; a hundred at most."""
+        limit = {"limit": str(VALUES_LIMIT), "sort": "id", "offset": "0"}
+        if self.filters:
+            tests = [{"value": value} for value in values]
+            asked: dict[str, Any] = {"criteria": {}, "filters": {"+or": tests}}
+            answer = await self._client.query(QUERY, limit, asked | query.asking_for(self._fields))
+            rows = rows_of(answer.data)
+        else:
+            rows = []
+            for value in values:  # a comma or a percent sign would mean more than itself
+                asked_for = {"value": value, "with": LISTING_WITH}
+                rows += rows_of((await self._client.get(LISTING, limit | asked_for)).data)
+        wanted = {value.casefold() for value in values}
+        return [row for row in rows if isinstance(row, dict) and str(row.get("value")).casefold() in wanted]
+
+    async def selects(self, key: int, value: str) -> bool:
+        """Whether the server gives an indicator when it is asked for the selection."""
+        asked = query.body(self._selection, saved=self._saved, fields=self._fields)
+        asked["filters"] = {"+and": [*asked["filters"].get("+and", ()), {"value": value}]}
+        answer = await self._client.query(QUERY, {"limit": str(VALUES_LIMIT), "sort": "id", "offset": "0"}, asked)
+        return any(isinstance(row, dict) and whole(row.get("id")) == key for row in rows_of(answer.data))
 
     async def count(self, window: Window) -> int | None:
         """How many rows a window has; None where the server does not say.

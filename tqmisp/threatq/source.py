@@ -9,9 +9,8 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import structlog
-
 from tqmisp.errors import ConfigError
+from tqmisp.log import get_logger
 from tqmisp.model import Indicator
 from tqmisp.pipeline.protocols import Page, Refusal
 from tqmisp.threatq import windows
@@ -22,7 +21,7 @@ from tqmisp.threatq.query import RowFilter
 from tqmisp.threatq.records import to_indicator, to_indicators
 from tqmisp.threatq.search import Search, first_row
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 SMALL = 20_000
 """Results of up to so many rows are not divided."""
