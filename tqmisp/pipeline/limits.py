@@ -17,7 +17,7 @@ class Limits:
     """Bytes of the answers that wait there."""
     slice_items: int = 25_000
     """Items a slice at most."""
-    slice_bytes: int = 2 * 2**20
+    slice_bytes: int = 3 * 2**19
     """Bytes a slice at most."""
     drain_seconds: float = 60.0
     """How long a stopped run may take to finish what it has begun."""
