@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import pytest
@@ -197,6 +197,35 @@ async def test_an_heir_is_not_forgotten_by_a_run_that_dies(
         kept = attribute(here, "d0.example")
         assert (kept.to_ids, kept.comment) == (True, "heir")
         assert only(await here.run()).write_requests == 0
+
+
+@pytest.mark.parametrize("policy", ["to_ids", "delete"])
+async def test_what_a_run_that_dies_has_withdrawn_can_come_back(
+    tmp_path: Path, policy: Literal["to_ids", "delete"]
+) -> None:
+    """It was us who switched to_ids off, though nothing confirms it: nobody else has to be respected."""
+    lib, dying = library(20), False
+
+    @web.middleware
+    async def die(request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = await handler(request)
+        return web.Response(status=405) if dying and "/events/edit" in request.path else answer
+
+    async with world(lib, tmp_path, die) as here:
+        here.settings = replace(here.settings, retire=RetireOptions(policy=policy))
+        only(await here.run())
+        lib.change(lib.ids[0], EXPIRED)
+        dying = True
+        with pytest.raises(MispRefused):
+            await here.run()
+        dying = False
+        assert only(await here.run()).retired == 1
+        gone = attribute(here, "d0.example")
+        assert (gone.to_ids, gone.deleted) == (False, policy == "delete")
+        lib.change(lib.ids[0], ACTIVE)
+        only(await here.run())
+        back = attribute(here, "d0.example")
+        assert (back.to_ids, back.deleted) == (True, False)
 
 
 async def test_people_win_and_the_receipt_says_so(tmp_path: Path) -> None:

@@ -335,10 +335,12 @@ class Ledger:
         """Look from now on whether an indicator that is read is about to be withdrawn."""
         self._any_leaving = True
 
-    def retire(self, leavers: Iterable[tuple[Leaver, bytes | None]]) -> Iterable[tuple[EventRef, Sequence[Planned]]]:
-        """Plan to withdraw attributes, each with the body that does so; without one it only leaves the list."""
+    def retire(
+        self, leavers: Iterable[tuple[Leaver, bytes | None, bytes]]
+    ) -> Iterable[tuple[EventRef, Sequence[Planned]]]:
+        """Plan to withdraw attributes, each with the body that does so, and marks; without one it only leaves the list."""
         batch = _Batch(int(self._now()), None, {})
-        for leaver, body in leavers:
+        for leaver, body, marks in leavers:
             key, uuid = place = leaver.key, leaver.uuid
             if body is None:
                 self._held.back.add(place)
@@ -346,7 +348,7 @@ class Ledger:
             timestamp = max(batch.now, leaver.timestamp + 1)
             batch.plan(
                 self.refs[leaver.event],
-                Planned(key, uuid, leaver.fingerprint, 0, timestamp, Change.RETIRE, body, b"", leaver.marks),
+                Planned(key, uuid, leaver.fingerprint, 0, timestamp, Change.RETIRE, body, marks, leaver.marks),
             )
             self._leavers[place] = leaver
         return batch.groups.items()

@@ -32,6 +32,11 @@ class Decided(Protocol):
         """Withdraws it; None where it is left as it is."""
         ...
 
+    @property
+    def marks(self) -> bytes:
+        """Of the attribute as it will be; kept to tell what we have done from what people have changed."""
+        ...
+
 
 class Retirement:
     """What has left the selection: source and journal of the pipeline that withdraws it.
@@ -104,7 +109,7 @@ class Retirement:
 
     async def admit(self, _page: Page[object], mapped: Mapped[Decided]) -> Iterable[tuple[EventRef, Sequence[Planned]]]:
         """Plan what must be sent."""
-        return self._ledger.retire([(each.leaver, each.body) for each in mapped.items])
+        return self._ledger.retire([(each.leaver, each.body, each.marks) for each in mapped.items])
 
     async def promise(self, part: Slice[EventRef, Planned]) -> None:
         """Record the intent."""

@@ -86,6 +86,12 @@ def unpacked(records: bytes) -> list[Marks]:
     return found
 
 
+def withdrawn(records: bytes, *, delete: bool) -> bytes:
+    """The record of an attribute as a withdrawal leaves it; none where nothing is known of it before."""
+    known = unpacked(records)
+    return known[-1]._replace(to_ids=False, deleted=delete).packed() if known else b""
+
+
 def of(
     *,
     to_ids: bool,

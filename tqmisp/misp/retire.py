@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from tqmisp.misp.identity import as_text
+from tqmisp.misp.marks import withdrawn
 from tqmisp.misp.merge import withdrawal
 from tqmisp.model import Leaver
 from tqmisp.pipeline.protocols import Mapped
@@ -45,6 +46,8 @@ class Withdrawn(NamedTuple):
     leaver: Leaver
     body: bytes | None
     """None where it is left as it is."""
+    marks: bytes = b""
+    """Of the attribute as it will be."""
 
 
 class Retirer:
@@ -61,4 +64,6 @@ class Retirer:
         action = self._options.action(leaver)
         if action == "leave":
             return Withdrawn(leaver, None)
-        return Withdrawn(leaver, withdrawal(as_text(leaver.uuid), leaver.timestamp + 1, delete=action == "delete"))
+        delete = action == "delete"
+        body = withdrawal(as_text(leaver.uuid), leaver.timestamp + 1, delete=delete)
+        return Withdrawn(leaver, body, withdrawn(leaver.marks, delete=delete))
