@@ -187,6 +187,16 @@ def test_an_interval_in_the_configuration(runs: Runs, config: Path) -> None:
     assert len(runs.settings) == 3
 
 
+def test_no_verification_is_warned_about_in_each_run(
+    runs: Runs, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service reminds its operator as often as a crontab line would."""
+    config.write_text(config.read_text().replace("[misp]", "[misp]\nverify_tls = false"))
+    _turns(runs, receipt(), receipt(), receipt())
+    assert main(ARGV) == 0
+    assert capsys.readouterr().err.count("misp.verify_tls is false: whoever is in between can read") == 3
+
+
 async def test_a_reload_without_an_interval(runs: Runs, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A service cannot become a single run; and its ports stay what they are."""
     settings = common.settings(config, {"every": "1s"})

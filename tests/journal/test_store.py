@@ -36,7 +36,10 @@ async def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     async with Journal.open(folder) as journal:
         assert await journal.target("misp", "https://misp.test") == 1
-    assert stat.S_IMODE((folder / "journal.sqlite").stat().st_mode) == 0o600
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in [folder, *folder.iterdir()]}
+    assert modes.pop("folder") == 0o700
+    assert {"journal.sqlite", "journal.sqlite-wal"} <= set(modes)
+    assert set(modes.values()) == {0o600}
     async with Journal.open(folder) as journal:
         assert await journal.targets() == [(1, "misp", "https://misp.test")]
         assert await journal.target("misp", "https://misp.test") == 1

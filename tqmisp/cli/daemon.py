@@ -61,6 +61,7 @@ class _Service:
         self.stop = Stop()
         self.latest = Latest()
         self._settings = settings
+        self._warned: Settings | None = None
         self._load = load
         self._show = show
         self.schedule = Schedule(
@@ -73,6 +74,10 @@ class _Service:
 
     async def _export(self) -> Result:
         settings = self._settings
+        if self._warned is settings:  # loading has told the first run of them
+            for warning in settings.warnings:
+                log.warning(warning)
+        self._warned = settings
         receipt = await job.export(settings, self.stop, self.latest)
         try:
             self._show(receipt, settings)

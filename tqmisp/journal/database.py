@@ -74,7 +74,7 @@ def _engine(place: Path | str) -> Engine:
     if isinstance(place, str) and "://" in place:
         return create_engine(place)
     folder = Path(place)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / FILE
     path.touch(mode=0o600)
     engine = create_engine(f"sqlite:///{path}")
