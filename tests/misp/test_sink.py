@@ -315,3 +315,25 @@ async def test_nothing_to_change_is_no_request() -> None:
         outcome = await here.sink.deliver(part([update("host0.example")]))
         assert [item.key for item in outcome.unchanged] == [domains(1)[0].key]
         assert here.store.write_requests == writes
+
+
+async def test_an_update_elsewhere_is_not_blamed_for_a_server_that_cannot_write() -> None:
+    """Also on the route for single attributes, MISP is waited for until it takes changes again."""
+    failures = 0
+
+    @web.middleware
+    async def fail(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal failures
+        if ("/attributes/edit" in request.path or "/events/edit" in request.path) and 0 < failures:
+            failures -= 1
+            return web.json_response({"name": "An Internal Error Has Occurred."}, status=500)
+        return await handler(request)
+
+    async with rig(fail) as here:
+        await here.sink.deliver(part(domains(1), OTHER))
+        await here.sink.deliver(part(domains(2)[1:]))
+        failures = 5
+        changed = update("host0.example", comment="new")
+        outcome = await here.sink.deliver(part([changed]))
+        assert [(item.key, ref.uuid) for item, ref in outcome.elsewhere] == [(changed.key, OTHER.uuid)]
+        assert [each.comment for each in here.store.attributes(OTHER.uuid)] == ["new"]

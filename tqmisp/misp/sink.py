@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import anyio
 
-from tqmisp.errors import EventBlocked, MispError, MispFault, MispRefused, MispTooLarge, MispUnavailable, MispUnclear
+from tqmisp.errors import EventBlocked, MispError, MispFault, MispRefused, MispTooLarge, MispUnclear
 from tqmisp.log import get_logger
 from tqmisp.misp import event as bodies
 from tqmisp.misp.beforehand import adopt, compare
@@ -16,6 +16,7 @@ from tqmisp.misp.options import EventOptions, MispOptions
 from tqmisp.misp.pace import Pace, Slot
 from tqmisp.misp.publish import publish
 from tqmisp.misp.reading import Held, MispReader
+from tqmisp.misp.suspicion import Suspicion
 from tqmisp.misp.verdicts import Verdicts, refusal
 from tqmisp.model import Change, EventRef, Planned
 from tqmisp.pipeline.adaptive import Knee
@@ -78,7 +79,8 @@ class MispSink:
         self._adopts = adopts
         self._locks: dict[str, anyio.Lock] = {}
         self._there: set[str] = set()
-        self._verdicts = Verdicts(client, self.reader, retry)
+        self._suspicion = Suspicion(client, retry)
+        self._verdicts = Verdicts(client, self.reader, retry, self._suspicion)
 
     async def deliver(self, part: Slice[EventRef, Planned]) -> Outcome[EventRef, Planned]:
         """Bring the attributes of a slice into their event; each one's fate is known afterwards.
@@ -217,7 +219,7 @@ class MispSink:
     async def _halve(self, ref: EventRef, whole: _Attempts, poison: dict[bytes, str], error: Exception) -> None:
         chunk = whole.chunk
         if len(chunk) == 1:
-            if isinstance(error, MispTooLarge) or await self._can_write(ref):
+            if isinstance(error, MispTooLarge) or await self._suspicion.holds(ref):
                 poison[chunk[0].uuid] = str(error)
             else:
                 await self._send(ref, _Attempts(self, ref, chunk, suspect=True), poison)
@@ -226,25 +228,6 @@ class MispSink:
         middle = len(chunk) // 2
         for half in (chunk[:middle], chunk[middle:]):
             await self._send(ref, _Attempts(self, ref, half, suspect=whole.suspect), poison)
-
-    async def _can_write(self, ref: EventRef) -> bool:
-        """Whether MISP takes a change without any attribute, so that what it fails at is the attribute; or wait for it.
-
-        Raises:
-            MispUnavailable: it fails at every change; nothing is wrong with what was sent.
-        """
-        tries = 0
-
-        async def change_nothing() -> None:
-            nonlocal tries
-            tries += 1
-            try:
-                await self.post(ref, [])
-            except MispFault as error:
-                raise MispUnavailable(f"MISP reads and cannot write: {error}") from error
-
-        await self._retry.call(change_nothing)
-        return tries == 1
 
     async def post(self, ref: EventRef, chunk: Sequence[Planned]) -> None:
         """One request with a chunk, repeated by nobody."""

@@ -12,6 +12,7 @@ from tqmisp.misp import event as bodies
 from tqmisp.misp.client import Answer, MispClient
 from tqmisp.misp.identity import as_text
 from tqmisp.misp.reading import Held, MispReader
+from tqmisp.misp.suspicion import Suspicion
 from tqmisp.model import EventRef, Planned
 from tqmisp.pipeline.protocols import Outcome, Refusal
 from tqmisp.pipeline.retry import RetryPolicy
@@ -30,10 +31,11 @@ class Verdicts:
     108). An attribute that is found in another event of ours is brought up to date there.
     """
 
-    def __init__(self, client: MispClient, reader: MispReader, retry: RetryPolicy) -> None:
+    def __init__(self, client: MispClient, reader: MispReader, retry: RetryPolicy, suspicion: Suspicion) -> None:
         self._client = client
         self._reader = reader
         self._retry = retry
+        self._suspicion = suspicion
 
     async def ask(self, ref: EventRef, absent: Sequence[Planned], outcome: Outcome[EventRef, Planned]) -> None:
         """Give each absent item its place in the outcome."""
@@ -64,7 +66,7 @@ class Verdicts:
         self, item: Planned, home: EventRef, outcome: Outcome[EventRef, Planned], ref: EventRef | None = None
     ) -> None:
         """Update one attribute in the event where it lives, whichever was meant for it."""
-        said = await self._edit(item)
+        said = await self._edit(item, home)
         if said is not None:
             outcome.refused.append((item, refusal(item, "quarantined", "refused_by_misp", said)))
         elif ref is not None and home.uuid == ref.uuid:
@@ -72,15 +74,17 @@ class Verdicts:
         else:
             outcome.elsewhere.append((item, home))
 
-    async def _edit(self, item: Planned) -> str | None:
+    async def _edit(self, item: Planned, home: EventRef) -> str | None:
         """Update one attribute where it lives; return the server's words when it refuses."""
         path = f"/attributes/edit/{as_text(item.uuid)}"
         try:
             await self._retry.call(lambda: self._client.write(path, item.body))
-        except (MispRefused, MispFault) as error:
-            if isinstance(error, MispRefused) and "not newer" in str(error):
+        except MispRefused as error:
+            if "not newer" in str(error):
                 return None  # an earlier attempt arrived after all
-            return _words(error.errors) if isinstance(error, MispRefused) and error.errors else str(error)
+            return _words(error.errors) or str(error)
+        except MispFault as error:
+            return str(error) if await self._suspicion.holds(home) else await self._edit(item, home)
         return None
 
     async def _add(self, ref: EventRef, items: Sequence[Planned], outcome: Outcome[EventRef, Planned]) -> None:
@@ -89,7 +93,10 @@ class Verdicts:
             errors = await self._retry.call(lambda: self._post(ref, items))
         except MispFault as error:
             if len(items) == 1:
-                outcome.refused.append((items[0], refusal(items[0], "quarantined", "server_error", str(error))))
+                if await self._suspicion.holds(ref):
+                    outcome.refused.append((items[0], refusal(items[0], "quarantined", "server_error", str(error))))
+                else:
+                    await self._add(ref, items, outcome)
                 return
             middle = len(items) // 2
             await self._add(ref, items[:middle], outcome)
@@ -103,10 +110,9 @@ class Verdicts:
                 continue
             said = _words(errors.get(f"attribute_{index}"))
             if NOT_UNIQUE in said:
-                code, reason = (
-                    ("deleted_in_misp", DELETED) if here is not None and here.deleted else ("uuid_taken", TAKEN)
-                )
-                outcome.refused.append((item, refusal(item, "quarantined", code, reason)))
+                deleted = here is not None and here.deleted
+                why = ("filtered", "deleted_in_misp", DELETED) if deleted else ("quarantined", "uuid_taken", TAKEN)
+                outcome.refused.append((item, refusal(item, *why)))
             elif SIMILAR in said:
                 outcome.refused.append((item, refusal(item, "quarantined", "similar_value", said)))
             else:
