@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import re
 import select
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +49,10 @@ class Terminal:
         """Press a key, such as Ctrl-C."""
         os.write(self._master, key)
 
+    def resize(self, columns: int, lines: int = 24) -> None:
+        """Make the window another size; the program is told by SIGWINCH."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
     def end(self) -> int:
         """Read on until the program has ended; give its exit code."""
         deadline = time.monotonic() + _SECONDS
@@ -62,6 +70,35 @@ class Terminal:
             return False
         self.shown += got.decode().replace("\r\n", "\n")
         return bool(got)
+
+
+def screen(shown: str, columns: int = 1000) -> list[str]:
+    """What a person sees after all this: the lines of a terminal that knows the sequences of a live display.
+
+    A line that is longer goes on in the next one, as it does on a terminal.
+    """
+    lines, row, column = [""], 0, 0
+    for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]|[^\x1b\r\n]+", shown):
+        if part == "\n":
+            row, column = row + 1, 0  # the line discipline has made \r\n of it, and the reader one \n
+            lines += [""] * (row + 1 - len(lines))
+        elif part == "\r":
+            column = 0
+        elif part.startswith("\x1b"):
+            if part.endswith("A"):
+                row = max(0, row - int(part[2:-1] or 1))
+            elif part == "\x1b[2K":
+                lines[row] = ""
+            else:
+                assert part[-1] in "mhl", f"unknown sequence {part!r}"
+        else:
+            for character in part:
+                if column == columns:
+                    row, column = row + 1, 0
+                    lines += [""] * (row + 1 - len(lines))
+                lines[row] = lines[row][:column].ljust(column) + character + lines[row][column + 1 :]
+                column += 1
+    return [line.rstrip() for line in lines]
 
 
 @contextmanager

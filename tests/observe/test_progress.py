@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import anyio
 import pytest
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from tqmisp.observe import progress as shown
 from tqmisp.observe.progress import View, show
+from tqmisp.pipeline.adaptive import Knee
 from tqmisp.pipeline.progress import Progress
 
 
@@ -30,7 +32,8 @@ def half_way(total: int | None = 60_000) -> tuple[Progress, View]:
     clock.now += 5
     progress.read, progress.admitted, progress.sent, progress.stored = 25_000, 19_000, 17_000, 10_000
     progress.settled, progress.refused, progress.retries = 2_000, 1_000, 3
-    progress.pages_queued, progress.slices_in_flight, progress.slices_waiting = 4, 2, 1
+    progress.pages_queued, progress.slices_in_flight, progress.slices_waiting = 3, 2, 1
+    progress.queue_pages, progress.knee = 4, Knee(2, 1000, 3400.0)
     view.sample()
     return progress, view
 
@@ -40,7 +43,8 @@ def test_one_line_says_all() -> None:
     _, view = half_way()
     assert view.line() == (
         "reading: 25,000 of 60,000 read (5,000/s), 17,000 sent to MISP (3,400/s), "
-        "2,000 unchanged or merged, 1,000 refused, 3 retries, 0:00:10 left"
+        "2,000 unchanged or merged, 1,000 refused, 3 retries, 3 of 4 pages queued, "
+        "2 slices in flight, 1 waiting, requests of 1,000, 2 at once, 0:00:10 left"
     )
 
 
@@ -48,7 +52,7 @@ def test_time_left_needs_a_total_and_a_rate() -> None:
     """Nothing is promised that nothing supports."""
     _, view = half_way(total=None)
     assert view.seconds_left() is None
-    assert "of" not in view.line()
+    assert view.line().startswith("reading: 25,000 read (5,000/s), ")
     assert View(Progress(total=10), Clock()).seconds_left() is None
 
 
@@ -70,18 +74,49 @@ def test_what_is_sent_twice_counts_once() -> None:
     assert "100 sent" in View(progress).line()
 
 
-@pytest.mark.parametrize("width", [80, 60, 200])
-def test_the_picture_fits(width: int) -> None:
-    """No line is wider than the terminal, and nothing is lost in 80 columns."""
-    _, view = half_way()
+def _drawn(view: View, width: int) -> list[str]:
     out = io.StringIO()
     Console(file=out, width=width, force_terminal=True, color_system=None).print(view.picture())
-    lines = out.getvalue().splitlines()
-    assert all(cell_len(line) <= width for line in lines)
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 60, 20, 200])
+def test_the_picture_fits(width: int) -> None:
+    """No line is wider than the terminal, or than 80 columns, in which nothing is lost."""
+    _, view = half_way()
+    lines = _drawn(view, width)
+    assert len(lines) == 5
+    assert all(cell_len(line) <= min(width, 80) for line in lines)
     if width >= 80:
-        assert len(lines) == 4
-        for part in ("reading", "0:00:10 left", "25,000 of 60,000 read", "5,000/s", "2 slices in flight, 1 waiting"):
-            assert part in out.getvalue()
+        assert [re.sub("[ ━╸]{2,}", "  ", line).strip() for line in lines] == [
+            "reading  0:00:10 left",
+            "ThreatQ  25,000 of 60,000 read  5,000/s  3 of 4 pages queued",
+            "MISP  17,000 sent  3,400/s  2 slices in flight, 1 waiting",
+            "2,000 unchanged or merged, 1,000 refused",
+            "requests of 1,000, 2 at once, 3 retries",
+        ]
+
+
+def test_millions_fit() -> None:
+    """Ten million indicators at a hundred thousand a second take no more than 80 columns, and nothing is cut off."""
+    progress, clock = Progress(total=99_999_999, phase="withdrawing", queue_pages=4, pages_queued=4), Clock()
+    view = View(progress, clock)
+    view.sample()
+    clock.now += 1000
+    progress.read, progress.admitted, progress.sent, progress.settled = 99_999_999, 60_000_000, 60_000_000, 30_000_000
+    progress.refused, progress.retries, progress.knee = 9_999_999, 99_999, Knee(16, 2000, 1.0)
+    progress.slices_in_flight, progress.slices_waiting = 2, 1
+    view.sample()
+    lines = _drawn(view, 80)
+    assert all(cell_len(line) <= 80 for line in lines)
+    assert "…" not in "".join(lines)
+
+
+def test_nothing_about_requests_before_there_are_any() -> None:
+    """Only the retries, as of ThreatQ."""
+    progress = Progress(total=10, retries=2)
+    assert _drawn(View(progress), 80)[-1].strip() == "2 retries"
+    assert "requests" not in View(progress).line()
 
 
 def test_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,9 +146,25 @@ async def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch)
     assert "\x1b" not in out.getvalue()
 
 
+async def test_lines_where_the_cursor_cannot_be_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an editor's shell."""
+    monkeypatch.setattr(shown, "LINE_SECONDS", 0)
+    monkeypatch.setenv("TERM", "dumb")
+    progress, _ = half_way()
+    out = io.StringIO()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(show, progress, Console(file=out, width=80, force_terminal=True))
+        with anyio.fail_after(5):
+            while "\n" not in out.getvalue():
+                await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    assert "\x1b" not in out.getvalue()
+
+
 async def test_the_picture_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the end the terminal is as it was: the lines are cleared and the cursor is back."""
     monkeypatch.setattr(shown, "LIVE_SECONDS", 0)
+    monkeypatch.setenv("TERM", "xterm")
     progress, _ = half_way()
     out = io.StringIO()
     async with anyio.create_task_group() as tasks:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import anyio
 from rich.console import Console, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -20,6 +21,8 @@ LIVE_SECONDS = 0.25
 """Between two pictures on a terminal."""
 LINE_SECONDS = 5.0
 """Between two lines elsewhere."""
+WIDTH = 80
+"""Columns that the picture takes at most: a wider one would be broken by a terminal that is made narrower."""
 WINDOW_SECONDS = 10.0
 """Over which a rate is taken."""
 
@@ -75,6 +78,7 @@ class View:
             f"{self._written():,} {self._sent()} to MISP ({self._rate(2):,.0f}/s)",
         ]
         parts += [f"{count:,} {name}" for count, name in self._rest() if count]
+        parts += [self._queue(), self._slices(), *self._requests()]
         left = self.seconds_left()
         if left is not None:
             parts.append(f"{_duration(left)} left")
@@ -89,8 +93,20 @@ class View:
             (progress.retries, "retries"),
         ]
 
+    def _queue(self) -> str:
+        progress = self.progress
+        return f"{max(0, progress.pages_queued)} of {progress.queue_pages} pages queued"
+
+    def _slices(self) -> str:
+        return f"{self.progress.slices_in_flight} slices in flight, {self.progress.slices_waiting} waiting"
+
+    def _requests(self) -> list[str]:
+        """How MISP is written to, once it has been."""
+        knee = self.progress.knee
+        return [f"requests of {knee.chunk:,}, {knee.in_flight} at once"] if knee is not None else []
+
     def picture(self) -> RenderableType:
-        """All of it for a terminal; fits into 80 columns."""
+        """All of it for a terminal; fits into 80 columns, and takes no more."""
         progress = self.progress
         left = self.seconds_left()
         top = Table.grid(padding=(0, 1), expand=True)
@@ -103,34 +119,32 @@ class View:
         top.add_row(Text(progress.phase, style="bold"), bar, ahead)
 
         below = Table.grid(padding=(0, 2))
-        below.add_column(width=11)
-        below.add_column(justify="right", min_width=17)
-        below.add_column(justify="right", min_width=10)
-        below.add_column()
+        below.add_column(min_width=7, no_wrap=True)
+        below.add_column(justify="right", min_width=17, no_wrap=True)
+        below.add_column(justify="right", min_width=9, no_wrap=True)
+        below.add_column(no_wrap=True)
         of = f" of {total:,}" if total is not None else ""
-        flow = f"{progress.slices_in_flight} slices in flight, {progress.slices_waiting} waiting"
-        below.add_row(
-            "ThreatQ", f"{progress.read:,}{of} read", f"{self._rate(1):,.0f}/s", f"{progress.pages_queued} pages queued"
-        )
-        below.add_row("MISP", f"{self._written():,} {self._sent()}", f"{self._rate(2):,.0f}/s", flow)
-        rest = ", ".join(f"{count:,} {name}" for count, name in self._rest())
+        below.add_row("ThreatQ", f"{progress.read:,}{of} read", f"{self._rate(1):,.0f}/s", self._queue())
+        below.add_row("MISP", f"{self._written():,} {self._sent()}", f"{self._rate(2):,.0f}/s", self._slices())
+
         grid = Table.grid(expand=True)
         grid.add_row(top)
         grid.add_row(below)
-        grid.add_row(Text(f"{'':13}{rest}", style="dim"))
-        limit = self.advice().limit
-        if limit:
-            grid.add_row(Text(limit, style="dim", no_wrap=True, overflow="ellipsis"))
-        return grid
+        rest = [f"{count:,} {name}" for count, name in self._rest()]
+        for words in (", ".join(rest[:2]), ", ".join([*self._requests(), *rest[2:]]), self.advice().limit):
+            if words:
+                grid.add_row(Text(f"{'':9}{words}", style="dim", no_wrap=True, overflow="ellipsis"))
+        return Constrain(grid, WIDTH)
 
 
 async def show(progress: Progress, console: Console) -> None:
     """Show the counters until cancelled.
 
-    On a terminal the picture is redrawn in place and goes away at the end. Elsewhere a line is written now and then.
+    On a terminal the picture is redrawn in place and goes away at the end. Elsewhere, and where a terminal cannot move
+    its cursor, a line is written now and then.
     """
     view = View(progress)
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         while True:
             view.sample()
             await anyio.sleep(LINE_SECONDS)

@@ -39,6 +39,8 @@ class Progress:
     sent: int = 0
     """Items that have been sent but are not confirmed yet."""
     pages_queued: int = 0
+    queue_pages: int = 0
+    """How many may be queued."""
     slices_waiting: int = 0
     slices_in_flight: int = 0
     requests: int = 0

@@ -118,7 +118,7 @@ class _Pipeline(Generic[D, U, V]):
             self.progress.waiting.sink += time.monotonic() - self.admitted_at
 
     async def _read(self, source: Source[T], pages: MemoryObjectSendStream[Page[T]], reading: CancelScope) -> None:
-        self.progress.phase = "reading"
+        self.progress.phase, self.progress.queue_pages = "reading", self.limits.queue_pages
         with pages, reading:
             shards = iter(await source.shards())
             async with create_task_group() as producers:
