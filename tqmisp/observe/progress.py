@@ -131,9 +131,9 @@ class View:
         grid.add_row(top)
         grid.add_row(below)
         rest = [f"{count:,} {name}" for count, name in self._rest()]
-        for words in (", ".join(rest[:2]), ", ".join([*self._requests(), *rest[2:]]), self.advice().limit):
-            if words:
-                grid.add_row(Text(f"{'':9}{words}", style="dim", no_wrap=True, overflow="ellipsis"))
+        rows = [f"{'':9}{', '.join(parts)}" for parts in (rest[:2], [*self._requests(), *rest[2:]])]
+        for row in filter(None, [*rows, self.advice().limit]):
+            grid.add_row(Text(row, style="dim", no_wrap=True, overflow="ellipsis"))
         return Constrain(grid, WIDTH)
 
 
