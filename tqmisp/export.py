@@ -20,13 +20,17 @@ import orjson
 import structlog
 
 from tqmisp.config import Settings
-from tqmisp.errors import Interrupted
+from tqmisp.dossier import Dossier, Inquiry
+from tqmisp.errors import Interrupted, MispError
 from tqmisp.journal.audit import Audit
+from tqmisp.journal.history import History
 from tqmisp.journal.store import Journal
 from tqmisp.log import get_logger
-from tqmisp.misp.account import Account, sign_in
+from tqmisp.misp import identity
+from tqmisp.misp.account import Account, known_tags, sign_in
 from tqmisp.misp.client import MispClient
 from tqmisp.misp.foresight import Forecast
+from tqmisp.misp.mapping import IndicatorMapper
 from tqmisp.misp.reading import MispReader
 from tqmisp.observe.listener import Listener, Silent
 from tqmisp.observe.plan import Plan, changes, estimate
@@ -37,6 +41,7 @@ from tqmisp.pipeline.progress import Progress
 from tqmisp.pipeline.retry import RetryPolicy
 from tqmisp.pipeline.stop import Stop
 from tqmisp.threatq.client import ThreatQClient
+from tqmisp.threatq.lookup import Lookup
 from tqmisp.threatq.source import ThreatQSource
 from tqmisp.transfer import Place, Transfer
 from tqmisp.verification import Verdict, Verification
@@ -101,7 +106,7 @@ class Export:
             settings: what to export from where to where.
             stop: where somebody may ask the run to end early.
             listener: told about the landmarks of a run.
-            look: only read in the journal, and make none; for :meth:`plan` alone.
+            look: only read in the journal, and make none; for :meth:`plan` and :meth:`explain` alone.
 
         Raises:
             ConfigError: the journal or a certificate file cannot be used.
@@ -174,6 +179,43 @@ class Export:
         line.write_requests = forecast.writes
         line.seconds_waiting_for, line.advice = {}, ""
         return Plan(receipt, estimated, changes(forecast))
+
+    async def explain(self, asked: str) -> Dossier:
+        """Say of one indicator whether it is selected, what it becomes, where it is, and why; nothing is written.
+
+        A server that cannot be asked is named in the answer, which then holds what the others know.
+
+        Args:
+            asked: its value, its id in ThreatQ, or the UUID of its attribute in MISP.
+
+        Raises:
+            ConfigError: the selection names what ThreatQ does not have, or the mapping cannot be used.
+        """
+        settings, not_asked = self._settings, dict[str, str]()
+        may_make_tags, tags = True, frozenset[str]()
+        try:
+            self.account = await sign_in(self._misp, self._retry)
+            may_make_tags = self.account.may_make_tags
+            tags = tags if may_make_tags else await known_tags(self._misp, self._retry)
+        except MispError as error:
+            not_asked["misp"] = str(error)
+        mapper = IndicatorMapper(
+            identity.namespace(settings.threatq.url, settings.events.namespace),
+            settings.mapping,
+            threatq_url=settings.threatq.url,
+            may_make_tags=may_make_tags,
+            known_tags=tags,
+        )
+        inquiry = Inquiry(
+            History(self._journal),
+            Lookup(self._threatq, settings.selection),
+            MispReader(self._misp, self._retry),
+            mapper,
+            settings.mapping.filings(),
+            threatq_url=self._threatq.url,
+            misp=(settings.misp.name, settings.misp.url),
+        )
+        return await inquiry.ask(asked, not_asked=not_asked)
 
     async def verify(self, *, every: bool = False, repair: bool = False) -> Verdict:
         """Hold the ledger against MISP.

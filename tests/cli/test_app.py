@@ -27,7 +27,7 @@ HELP = Path(__file__).parent / "help"
 
 
 @pytest.mark.parametrize(
-    "command", ["", "check", "init", "plan", "replay", "run", "sandbox", "status", "report", "verify"]
+    "command", ["", "check", "explain", "init", "plan", "replay", "run", "sandbox", "status", "report", "verify"]
 )
 def test_help_texts(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The help is what a person has read and found good; change the file with the text."""

@@ -15,6 +15,7 @@ from typer.main import get_command
 
 from tqmisp.cli import common
 from tqmisp.cli.check import check
+from tqmisp.cli.explain import explain
 from tqmisp.cli.init import init
 from tqmisp.cli.plan import plan
 from tqmisp.cli.replay import replay
@@ -78,11 +79,12 @@ def _top(
       tqmisp run               export as tqmisp.toml says
       tqmisp verify            see whether MISP still holds it
       tqmisp status            see what became of it
+      tqmisp explain VALUE     see what became of one indicator, and why
       tqmisp report            the same as a web page
     """
 
 
-for _command in (init, check, plan, run, verify, replay, sandbox, status, report):
+for _command in (init, check, plan, run, verify, replay, explain, sandbox, status, report):
     app.command(cls=GroupedHelp, help=_help(_command))(_command)
 app.callback(help=_help(_top))(_top)
 

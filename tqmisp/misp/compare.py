@@ -104,10 +104,10 @@ class Comparison:
         elif held.timestamp < promised.timestamp:
             self.stale.add(**sample)
             self.old.append(held.uuid)
-        elif bases and (fields := _changed(held.marks(), bases)):
+        elif bases and (fields := changed(held.marks(), bases)):
             self.changed.add(**sample, fields=fields)
 
 
-def _changed(here: marks.Marks, bases: list[marks.Marks]) -> list[str]:
+def changed(here: marks.Marks, bases: list[marks.Marks]) -> list[str]:
     """The fields that are as we have never sent them."""
     return [name for name in here._fields if all(getattr(base, name) != getattr(here, name) for base in bases)]

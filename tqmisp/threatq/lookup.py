@@ -11,7 +11,7 @@ from tqmisp.pipeline.protocols import Refusal
 from tqmisp.threatq.client import ThreatQClient
 from tqmisp.threatq.options import Selection
 from tqmisp.threatq.query import RowFilter
-from tqmisp.threatq.records import to_indicator
+from tqmisp.threatq.records import to_indicator, whole
 from tqmisp.threatq.search import Search
 
 
@@ -48,11 +48,17 @@ class Lookup:
     async def by_id(self, key: int) -> Found | Refusal | None:
         """One indicator, or why its row is none; None where ThreatQ has none."""
         row = await self._search.one(key)
-        return None if row is None else await self._found(row)
+        if row is None:
+            return None
+        value = row.get("value")
+        rows = await self._search.with_values([value]) if isinstance(value, str) and value else []
+        # a search gives more of it, and that is what a run reads
+        return await self._found(next((each for each in rows if whole(each.get("id")) == key), row))
 
     async def by_value(self, values: Sequence[str]) -> list[Found]:
         """All indicators that have one of these values, whatever their types."""
-        found = [await self._found(row) for row in await self._search.with_values(values)]
+        rows = await self._search.with_values(values) if values else []
+        found = [await self._found(row) for row in rows]
         return [each for each in found if isinstance(each, Found)]
 
     async def _found(self, row: dict[str, Any]) -> Found | Refusal:
