@@ -338,7 +338,7 @@ class Ledger:
     def retire(
         self, leavers: Iterable[tuple[Leaver, bytes | None, bytes]]
     ) -> Iterable[tuple[EventRef, Sequence[Planned]]]:
-        """Plan to withdraw attributes, each with the body that does so, and marks; without one it only leaves the list."""
+        """Plan to withdraw attributes, each with the body that does so and marks; without a body it leaves the list."""
         batch = _Batch(int(self._now()), None, {})
         for leaver, body, marks in leavers:
             key, uuid = place = leaver.key, leaver.uuid
