@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -127,3 +129,49 @@ def faults(session: nox.Session) -> None:
     """Try every fault on every route: ``nox -s faults -- --output docs/fault-matrix.md``, or ``-- --mix 10``."""
     session.install("-q", "-e", ".")
     session.run("python", "-m", "benchmarks.faults", *session.posargs)
+
+
+def _as_installed(session: nox.Session) -> Path:
+    """Install the package with all its extras, alone, and give the folder of that environment."""
+    place = Path(session.create_tmp()).resolve() / "installed"
+    session.run("python", "-m", "venv", "--clear", str(place))
+    extras = ",".join(PROJECT["project"]["optional-dependencies"])
+    session.run(str(place / "bin" / "pip"), "install", "-q", f".[{extras}]", external=True)
+    session.run(str(place / "bin" / "pip"), "uninstall", "-q", "-y", "setuptools", "pip", external=True)
+    return place
+
+
+@nox.session
+def sbom(session: nox.Session) -> None:
+    """Write what an installation consists of, as CycloneDX: ``nox -s sbom -- file.json``. Asks no service."""
+    session.install("-q", *GROUPS["audit"])
+    path = session.posargs[0] if session.posargs else "build/sbom.cdx.json"
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    python = str(_as_installed(session) / "bin" / "python")
+    options = ("--pyproject", "pyproject.toml", "--output-reproducible", "--validate", "--output-file", path)
+    session.run("cyclonedx-py", "environment", *options, python)
+    session.log(f"The parts are in {path}.")
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Ask PyPI for known weaknesses of what an installation consists of; fails where it cannot ask."""
+    session.install("-q", *GROUPS["audit"])
+    (folder,) = _as_installed(session).glob("lib/python*/site-packages")
+    options = ("--path", str(folder), "--format", "json", "--progress-spinner", "off")
+    said = session.run("pip-audit", *options, silent=True, success_codes=[0, 1], stderr=subprocess.DEVNULL) or ""
+    found = said[said.find("{") :]
+    parts = json.loads(found)["dependencies"] if found.startswith("{") else []
+    asked = [part for part in parts if "vulns" in part]
+    unasked = [part["name"] for part in parts if "vulns" not in part and part["name"] != PROJECT["project"]["name"]]
+    for part in asked:
+        for weakness in part["vulns"]:
+            mended = ", ".join(weakness["fix_versions"]) or "no version"
+            session.warn(f"{part['name']} {part['version']}: {weakness['id']}, mended in {mended}")
+    if not asked:
+        session.error("Nothing could be asked: PyPI's service for known weaknesses does not answer from here.")
+    if unasked:
+        session.error(f"Nothing is known about {', '.join(unasked)}: the service does not know them, or not now.")
+    if any(part["vulns"] for part in asked):
+        session.error("There are known weaknesses.")
+    session.log(f"No weakness is known of {len(asked)} parts.")

@@ -49,3 +49,13 @@ def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         if "://" not in link:
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_no_example_puts_a_secret_on_a_command_line() -> None:
+    """Everybody on the machine can read the arguments of a process: options and examples have references there."""
+    helps = [path.read_text() for path in sorted((ROOT / "tests" / "cli" / "help").glob("*.txt"))]
+    written = "\n".join([*helps, *(page.read_text() for page in PAGES)])
+    secrets = re.findall(r"--(?:password|client-secret|misp-key)[ =]+(\S+)", written)
+    assert len(secrets) >= 4
+    assert all(re.match(r"(env|file|keyring):|REFERENCE$", value) for value in secrets), secrets
+    assert not re.search(r"--state[ =]+\S*://[^/\s]*:[^/\s]*@", written)
