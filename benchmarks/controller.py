@@ -17,6 +17,7 @@ from typing import Any
 
 import anyio
 import orjson
+from anyio.streams.memory import MemoryObjectReceiveStream
 from pydantic import SecretStr
 
 from benchmarks.rounds import saturated
@@ -76,19 +77,19 @@ async def deliver(server: Server, attributes: int, **pinned: int) -> Sequence[De
         sink = MispSink(client, options, EventOptions(), retry=RetryPolicy())
         send, receive = anyio.create_memory_object_stream[Slice[EventRef, Planned]](0)
 
-        async def consume() -> None:
-            async for part in receive:
-                outcome = await sink.deliver(part)
-                if len(outcome.stored) != len(part.items):
-                    raise RuntimeError(f"{len(part.items) - len(outcome.stored)} attributes did not arrive")
+        async def consume(parts: MemoryObjectReceiveStream[Slice[EventRef, Planned]]) -> None:
+            async with parts:
+                async for part in parts:
+                    outcome = await sink.deliver(part)
+                    if len(outcome.stored) != len(part.items):
+                        raise RuntimeError(f"{len(part.items) - len(outcome.stored)} attributes did not arrive")
 
         began = time.monotonic()
-        async with anyio.create_task_group() as tasks:
+        async with anyio.create_task_group() as tasks, send, receive:
             for _ in range(options.consumers):
-                tasks.start_soon(consume)
-            async with send:
-                async for part in slices(attributes):
-                    await send.send(part)
+                tasks.start_soon(consume, receive.clone())
+            async for part in slices(attributes):
+                await send.send(part)
         return [decision._replace(time=decision.time - began) for decision in sink.pace.controller.decisions]
 
 
