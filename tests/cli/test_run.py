@@ -41,6 +41,8 @@ def test_options_reach_the_export(runs: Runs) -> None:
         ("distribution", "4"),
         ("sharing-group-id", "3"),
         ("event-tag", "tlp:green"),
+        ("requests-in-flight", "5"),
+        ("chunk-size", "700"),
         ("max-rejects", "100000"),
         ("state", "here"),
     ]:
@@ -54,6 +56,7 @@ def test_options_reach_the_export(runs: Runs) -> None:
     assert (selection.since, selection.until) == ("2026-01-01", "2026-02-01")
     assert (events.publish, events.slice_size, events.distribution, events.sharing_group_id) == (True, 9, 4, 3)
     assert events.tags == ("tlp:green",)
+    assert (settings.misp.requests_in_flight, settings.misp.chunk_size) == (5, 700)
     assert (settings.run.max_rejects, settings.run.full, settings.state.place) == (100_000, True, Path("here"))
 
 

@@ -136,6 +136,14 @@ Publish = Annotated[bool | None, _option("--publish/--no-publish", "Publish the 
 SliceSize = Annotated[
     int | None, _option("--slice-size", "Attributes an event at most, up to 25,000.", EVENTS, metavar="N")
 ]
+RequestsInFlight = Annotated[
+    int | None,
+    _option("--requests-in-flight", "Writing requests at once; by default, as MISP gains from.", EVENTS, metavar="N"),
+]
+ChunkSize = Annotated[
+    int | None,
+    _option("--chunk-size", "Attributes a request; by default, as MISP takes best.", EVENTS, metavar="N"),
+]
 Distribution = Annotated[
     int | None,
     _option(

@@ -57,6 +57,8 @@ def run(
     distribution: options.Distribution = None,
     sharing_group_id: options.SharingGroupId = None,
     event_tag: options.EventTag = None,
+    requests_in_flight: options.RequestsInFlight = None,
+    chunk_size: options.ChunkSize = None,
     max_rejects: options.MaxRejects = None,
     every: options.Every = None,
     sandbox: options.Sandbox = False,

@@ -44,6 +44,8 @@ SHORT = {
     "sharing_group_id": "events.sharing_group_id",
     "event_tag": "events.tags",
     "publish": "events.publish",
+    "requests_in_flight": "misp.requests_in_flight",
+    "chunk_size": "misp.chunk_size",
 }
 """The settings that also have a short name: ``type`` is ``--type`` and ``TQMISP_TYPE``."""
 
