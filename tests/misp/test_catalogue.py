@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import fields
 from pathlib import Path
 
 from tqmisp.misp.policy import MappingPolicy
 from tqmisp.misp.reject import CODES
-from tqmisp.misp.rules import RULES
+from tqmisp.misp.rules import PLANS, RULES
 from tqmisp.misp.screens import REASONS
 from tqmisp.misp.types import TYPES
 
@@ -38,11 +39,32 @@ def test_every_rule_is_listed_as_it_is() -> None:
     assert {name: listed.get(name) for name in RULES} == RULES
 
 
+def test_every_rule_is_listed_with_its_types() -> None:
+    """In the order of the types that ThreatQ ships; a rule that all have is said to be for every type."""
+    listed = {row[0].strip("`"): row[1] for row in rows("mapping.md") if row[0].strip("`") in RULES}
+    for name in RULES:
+        types = [kind for kind, plan in PLANS.items() if name in {rule.name for rule in sum(plan, ())}]
+        assert listed[name] == ("every type" if len(types) == len(PLANS) else ", ".join(types))
+
+
 def test_every_type_is_listed_as_it_is_filed() -> None:
-    """The table in the documentation is the table in the code."""
-    listed = {row[0]: row[1:] for row in rows("mapping.md")}
-    for name, (kind, category, to_ids) in TYPES.items():
-        assert listed[name] == [f"`{kind}`", category, "yes" if to_ids else "no"]
+    """The table in the documentation is the table in the code, neither more nor less."""
+    table = [row for row in rows("mapping.md") if len(row) == 4 and row[3] in {"yes", "no"}]
+    assert {row[0]: row[1:] for row in table} == {
+        name: [f"`{kind}`", category, "yes" if to_ids else "no"] for name, (kind, category, to_ids) in TYPES.items()
+    }
+
+
+def test_every_setting_is_listed_with_its_default() -> None:
+    """As TOML writes it; none where there is nothing by default."""
+    said = {"warninglist_names": "the harmless ones"}  # which are many
+    listed = {row[0].strip("`"): row[1] for row in rows("mapping.md")} | {"shortest": "`4`"}
+    for each in fields(MappingPolicy):
+        default = getattr(MappingPolicy(), each.name)
+        value = json.dumps(list(default) if isinstance(default, tuple) else default)
+        shown = f"`{value}`" if default or isinstance(default, bool) else "none"
+        if each.name not in {"types", "to_ids_score", "screen_tag"}:
+            assert listed[each.name] == said.get(each.name, shown), each.name
 
 
 def test_every_setting_is_described() -> None:
