@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from pymisp import MISPEvent, PyMISP
 
 from tests.logs import capture_logs
 from tqmisp.config import Settings, StateOptions
-from tqmisp.errors import LockHeld, MispRefused, MispUnavailable, ThreatQRefused
+from tqmisp.errors import Interrupted, LockHeld, MispRefused, MispUnavailable, ThreatQRefused
 from tqmisp.export import Export
 from tqmisp.misp.options import EventOptions, MispOptions
 from tqmisp.observe.receipt import Receipt, TargetReceipt
@@ -47,11 +47,13 @@ class World:
 
 
 @asynccontextmanager
-async def world(library: Library, state: Path, *middlewares: Middleware) -> AsyncIterator[World]:
+async def world(
+    library: Library, state: Path, *middlewares: Middleware, of_threatq: Sequence[Middleware] = ()
+) -> AsyncIterator[World]:
     """Serve a library and an empty MISP."""
     store = MispStore()
     async with (
-        TestServer(threatq_app(library)) as threatq,
+        TestServer(threatq_app(library, middlewares=of_threatq)) as threatq,
         TestServer(misp_app(store, middlewares=middlewares)) as misp,
     ):
         settings = Settings(
@@ -213,6 +215,42 @@ async def test_a_run_that_is_stopped_is_finished_by_the_next(tmp_path: Path) -> 
         assert rest.created + before == here.store.stored_count()
         values = Counter((a.type, a.value) for e in here.store.events() for a in here.store.attributes(e.uuid))
         assert max(values.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "signals"),
+    [("/servers/getVersion", 1), ("/api/token", 1), ("/events/restSearch", 1), ("/events/restSearch", 2)],
+)
+async def test_a_run_that_waits_for_a_server_can_be_stopped(path: str, signals: int, tmp_path: Path) -> None:
+    """Before it has read anything at once, at its end after a while or at the second wish; the next run goes on."""
+    stop, ill = Stop(), True
+
+    @web.middleware
+    async def away(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if ill and path in request.path:
+            for _ in range(signals):
+                stop.request("SIGTERM")
+            return web.Response(status=503)
+        return await handler(request)
+
+    async with world(generate(500, seed=9), tmp_path, away, of_threatq=[away]) as here:
+        settings = replace(
+            here.settings,
+            misp=replace(here.settings.misp, patience=900.0, backoff=60.0, settle_seconds=0),
+            threatq=replace(here.settings.threatq, patience=900.0, backoff=60.0),
+            selection=Selection(types=("FQDN",)),
+            pipeline=Limits(drain_seconds=0.1 if signals == 1 else 60),
+        )
+        with anyio.fail_after(30):
+            if path == "/api/token":  # there is nothing to finish, and that is a receipt
+                assert (await here.run(settings=settings, stop=stop)).stopped_by == "SIGTERM"
+            else:
+                with pytest.raises(Interrupted, match="Stopped by SIGTERM"):
+                    await here.run(settings=settings, stop=stop)
+        ill = False
+        target = only(await here.run(settings=settings))
+        assert target.created + target.unchanged > 50
+        assert here.store.stored_count() == target.created + target.unchanged
 
 
 async def test_two_runs_do_not_overlap(tmp_path: Path) -> None:

@@ -231,11 +231,12 @@ class Export:
         name = self._settings.misp.name
         target = await self._journal.target(name, self._settings.misp.url)
         async with self._journal.lease(target):
-            self.account = await sign_in(self._misp, self._retry)
-            reader = MispReader(self._misp, self._retry)
-            return await Verification(self._journal, target, name, reader, self.progress).run(
-                every=every, repair=repair
-            )
+            with self._until_stopped():
+                self.account = await sign_in(self._misp, self._retry)
+                reader = MispReader(self._misp, self._retry)
+                return await Verification(self._journal, target, name, reader, self.progress).run(
+                    every=every, repair=repair
+                )
 
     async def replay(self, *, codes: Sequence[str] = (), types: Sequence[str] = (), run: str | None = None) -> Receipt:
         """Try indicators again that were rejected or quarantined.
@@ -276,7 +277,8 @@ class Export:
             try:
                 with _tuned(), structlog.contextvars.bound_contextvars(run=receipt.run_id[:8]):
                     async with recorded(self.progress, receipt.timeline):
-                        await work(target, number, receipt)
+                        with self._until_stopped():
+                            await work(target, number, receipt)
                 outcome = "stopped" if receipt.stopped_by else "done"
             except (Interrupted, anyio.get_cancelled_exc_class()):
                 outcome = "stopped"
@@ -288,6 +290,26 @@ class Export:
                     text = orjson.dumps(receipt.as_json()).decode() if receipt.targets else None
                     await self._journal.end_run(number, outcome, text)
         return receipt
+
+    @contextmanager
+    def _until_stopped(self) -> Iterator[None]:
+        """Heed the wish to stop also outside of the pipeline, as while a server that is away is waited for.
+
+        Before anything is promised that is at once. Later the pipeline has its time to finish what it has begun, and
+        what follows it as long again.
+        """
+        with anyio.CancelScope() as everything:
+
+            def drain() -> None:
+                if self.progress.phase in {"starting", "comparing"}:
+                    everything.cancel()
+                else:
+                    everything.deadline = anyio.current_time() + 2 * self._settings.pipeline.drain_seconds
+
+            with self._stop.attach(drain=drain, abort=everything.cancel):
+                yield
+        if everything.cancelled_caught:
+            raise Interrupted(f"Stopped by {self._stop.reason} before everything was done; run again to go on.")
 
     async def _run(self, target: int, number: int, receipt: Receipt, *, full: bool) -> None:
         settings, journal = self._settings, self._journal
