@@ -12,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event, update
+from sqlalchemy import Connection, Engine, event, update
 
 from tqmisp.errors import ConfigError, LockHeld
 from tqmisp.journal import Journal, migrations, schema, store
@@ -29,6 +29,27 @@ async def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path)
         assert await journal.database.do(difference) == []
     scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
     assert scripts.get_current_head() == schema.HEAD
+
+
+async def test_a_journal_whose_making_was_broken_off_is_made_by_the_next_run(tmp_path: Path) -> None:
+    """A process that dies between two tables leaves none of them."""
+    tables = 0
+
+    def die(*given: Any) -> None:
+        nonlocal tables
+        tables += "CREATE TABLE" in given[2]
+        if tables > 3:
+            raise RuntimeError("killed")
+
+    event.listen(Engine, "before_cursor_execute", die)
+    try:
+        with pytest.raises(RuntimeError):
+            async with Journal.open(tmp_path):
+                pass
+    finally:
+        event.remove(Engine, "before_cursor_execute", die)
+    async with Journal.open(tmp_path) as journal:
+        assert await journal.targets() == []
 
 
 async def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:

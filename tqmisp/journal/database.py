@@ -121,6 +121,8 @@ def _migrate(connection: Connection) -> None:
         return
     from tqmisp.journal import migrations  # noqa: PLC0415  costs memory and time that most runs need not spend
 
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # or each table would be a transaction of its own
     migrations.upgrade(connection)
 
 
