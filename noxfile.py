@@ -14,7 +14,7 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "browser", "package"]
+nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "site", "browser", "package"]
 
 PROJECT = tomllib.loads(Path("pyproject.toml").read_text())
 GROUPS = PROJECT["dependency-groups"]
@@ -57,6 +57,7 @@ def types(session: nox.Session) -> None:
     session.install("-q", "-e", ".", *GROUPS["tests"], *GROUPS["lint"], "nox")
     session.run("mypy", "-p", "tqmisp", "-p", "tests", "-p", "benchmarks")
     session.run("mypy", "noxfile.py")
+    session.run("mypy", "docs/build_site.py")
 
 
 @nox.session
@@ -71,6 +72,13 @@ def docs(session: nox.Session) -> None:
     """Run the examples of the documentation, and follow its links."""
     session.install("-q", "-e", ".", *GROUPS["tests"])
     session.run("pytest", "tests/test_docs.py", *session.posargs)
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """Build the site of the documentation, strictly, and look through its links: ``nox -s site -- folder``."""
+    session.install("-q", *GROUPS["site"])
+    session.run("python", "docs/build_site.py", *(session.posargs or ["build/site"]))
 
 
 @nox.session
