@@ -27,6 +27,7 @@ from tqmisp.misp.attribute import Attribute
 from tqmisp.misp.client import MispClient
 from tqmisp.misp.foresight import Forecast, ForeseeingSink
 from tqmisp.misp.mapping import IndicatorMapper
+from tqmisp.misp.reading import MispReader
 from tqmisp.misp.retire import Retirer
 from tqmisp.misp.sink import MispSink
 from tqmisp.model import EventRef, Indicator, Planned
@@ -107,6 +108,8 @@ class Transfer:
         ledger = transfer.ledger
         await ledger.load()
         knee = Knee.from_json(await place.journal.learned(place.target))
+        # beside a MISP that has events of ours, a new journal takes over what is in them, which costs a look at each
+        adopts = ledger.is_new and await MispReader(misp, place.retry).has_event_named(settings.events.name)
         if place.forecast is None:
             transfer._sink = MispSink(
                 misp,
@@ -117,7 +120,7 @@ class Transfer:
                 on_event=lambda _, event_id: place.listener.on_event_created(event_id),
                 knee=knee,
                 instead=ledger.instead,
-                adopts=ledger.is_new,
+                adopts=adopts,
             )
         else:
             transfer._sink = ForeseeingSink(
@@ -129,7 +132,7 @@ class Transfer:
                 progress=place.progress,
                 knee=knee,
                 instead=ledger.instead,
-                adopts=ledger.is_new,
+                adopts=adopts,
                 may_publish=account.may_publish,
             )
         missing = await transfer._settlement().settle()

@@ -181,6 +181,15 @@ class MispReader:
                 raise _strange("/events/restSearch", error) from error
         return found
 
+    async def has_event_named(self, words: str) -> bool:
+        """Whether our key sees an event with these words in its title."""
+        query = {"returnFormat": "json", "metadata": 1, "eventinfo": f"%{words}%", "limit": 1, "page": 1}
+        answer = await self._search("/events/restSearch", query)
+        try:
+            return bool(answer.data["response"])
+        except (TypeError, KeyError) as error:
+            raise _strange("/events/restSearch", error) from error
+
     async def alive(self) -> str:
         """Wait until the server answers, and return its version."""
         answer = await self._retry.call(lambda: self.client.get("/servers/getVersion"))
