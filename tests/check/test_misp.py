@@ -155,7 +155,7 @@ async def test_a_body_limit_of_1_mb(rig: Rig) -> None:
     """What nginx allows where nobody has set it."""
     rig.misp = replace(rig.misp, body_limit=2**20)
     (found,) = await rig.trouble()
-    assert is_finding(found, "misp.body_size", "warning", "client_max_body_size 50m", "[misp] chunk_size to 500")
+    assert is_finding(found, "misp.body_size", "warning", "client_max_body_size 50m", "[misp] chunk_size to 666")
     assert "413" in found.reason
 
 
@@ -163,7 +163,7 @@ async def test_hardly_any_body_gets_through(rig: Rig) -> None:
     """Not even 1 MiB."""
     rig.misp = replace(rig.misp, body_limit=100_000)
     (found,) = await rig.trouble()
-    assert is_finding(found, "misp.body_size", "warning", "[misp] chunk_size to 250")
+    assert is_finding(found, "misp.body_size", "warning", "[misp] chunk_size to 333")
     assert "less than 1 MiB" in found.reason
 
 
