@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -90,6 +91,28 @@ async def test_forgets_a_line_that_was_not_written_to_its_end(tmp_path: Path) ->
         store.close()
     store = MispStore(tmp_path)
     assert [attribute.value for attribute in store.attributes(EVENT)] == ["a.example", "1.example", "2.example"]
+    store.close()
+
+
+async def test_a_full_disk_costs_the_request_that_filled_it_and_no_other(tmp_path: Path) -> None:
+    """Nothing of a half-written line stays in the way of those that come after it."""
+    store, log = MispStore(tmp_path), tmp_path / "changes.jsonl"
+    async with serving(store) as misp:
+        await misp.event(rows=[domain("a.example")])
+        _, hard = limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size + 100, hard))
+        try:
+            refused = await misp.send("POST", f"/attributes/add/{EVENT}", domain("b.example", comment="long" * 100))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        assert refused.status == 500
+        before = log.read_bytes()
+        assert before.endswith(b"\n")
+        await misp.post(f"/attributes/add/{EVENT}", domain("c.example"))
+        assert log.read_bytes().startswith(before)
+    store.close()
+    store = MispStore(tmp_path)
+    assert {"a.example", "c.example"} <= {attribute.value for attribute in store.attributes(EVENT)}
     store.close()
 
 

@@ -41,11 +41,12 @@ class ChangeLog:
         """Write what one request changed.
 
         Raises:
-            OSError: the disk is full, or took a part only.
+            OSError: the disk is full; nothing of it is in the log.
         """
         line = orjson.dumps(changes, option=orjson.OPT_APPEND_NEWLINE)
         written = self._file.write(line)
         if written != len(line):
+            self._file.truncate(self._file.tell() - written)  # or the next line would be the end of this one
             msg = f"{self.path}: {written} of {len(line)} bytes written"
             raise OSError(msg)
 
