@@ -183,3 +183,11 @@ def audit(session: nox.Session) -> None:
     if any(part["vulns"] for part in asked):
         session.error("There are known weaknesses.")
     session.log(f"No weakness is known of {len(asked)} parts.")
+
+
+@nox.session
+def crash(session: nox.Session) -> None:
+    """Kill exporter and servers at random: ``nox -s crash -- --seeds 1 2 3``; then 200 random histories."""
+    session.install("-q", "-e", ".", *GROUPS["tests"])
+    session.run("python", "-m", "benchmarks.crash", *session.posargs)
+    session.run("pytest", "tests/test_lifecycle.py", "--timeout", "3600", env={"TQMISP_SEQUENCES": "200"})
