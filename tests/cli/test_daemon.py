@@ -73,7 +73,7 @@ def config(servers: dict[str, dict[str, str]], ports: tuple[int, int], tmp_path:
     path = tmp_path / "tqmisp.toml"
     lines = ["[threatq]", *(f"{name} = {json.dumps(value)}" for name, value in servers["threatq"].items())]
     lines += ["[misp]", 'url = "http://127.0.0.1:9"', f'key = "{servers["misp"]["key"]}"', "patience = 0.01"]
-    lines += ["attempts = 1", '[state]\npath = "journal"', '[selection]\ntypes = ["CVE"]']
+    lines += ["attempts = 1", '[state]\npath = "journal"', '[selection]\ntypes = ["CVE"]', '[events]\nname = "Service"']
     lines += ["[schedule]", f"health_port = {ports[0]}", f"[metrics]\nport = {ports[1]}"]
     path.write_text("\n".join(lines))
     path.chmod(0o600)

@@ -199,6 +199,52 @@ def test_no_connector_in_threatq(
     assert "Completed execution of the MISP Export Connector" in capsys.readouterr().out
 
 
+def test_registering_the_connector(
+    servers: dict[str, dict[str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """On request it is tried; a server that refuses is quoted, and the settings of the file do as well."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(_answers(servers, name="Another")) + "\n"))
+    assert driver.main(["--register"]) == 0
+    refused = "WARNING: ThreatQ did not register the connector 'Another': POST /api/connectors: ThreatQ refused (405"
+    out = capsys.readouterr().out
+    assert refused in out
+    assert "ThreatQ has no connector 'Another'; set MISP's url and key in the section [misp]" in out
+    file = tmp_path / FILE
+    misp = servers["misp"]
+    text = file.read_text().replace('# url = "https://misp.example"', f'url = "{misp["url"]}"')
+    file.write_text(text.replace('# key = "the authentication key"', f'key = "{misp["key"]}"'))
+    assert driver.main(["-v", "2", "--register"]) == 0
+    out = capsys.readouterr().out
+    assert refused in out
+    assert "Completed execution of the MISP Export Connector" in out
+    assert driver.main(["-v", "2"]) == 0
+    assert "did not register" not in capsys.readouterr().out
+
+
+def test_a_connector_that_was_registered(
+    servers: dict[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log says what to do next; one that is there already is left alone."""
+    made = []
+
+    async def register(_client: object, name: str) -> ConnectorSettings:
+        made.append(name)
+        return ConnectorSettings(True, None, None, 0.0)
+
+    monkeypatch.setattr(connectors, "register", register)
+    for name, told in (("MISP Export", False), ("Another", True)):
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(_answers(servers, name=name)) + "\n"))
+        assert driver.main(["-v", "2", "--register"]) == 0
+        out = capsys.readouterr().out
+        assert ("INFO: ThreatQ has registered the connector 'Another'; fill in its fields in the UI." in out) is told
+        assert "WARNING" not in out
+        Path(FILE).unlink()
+    assert made == ["Another"]
+
+
 @pytest.mark.parametrize(
     ("settings", "code", "told"),
     [

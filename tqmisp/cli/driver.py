@@ -77,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
         help="1 logs warnings (the default), 2 also information, 3 everything",
     )
     parser.add_argument("-ds", action="store_true", help="do not verify the certificate of MISP")
+    parser.add_argument(
+        "--register",
+        action="store_true",
+        help="try to register the connector in ThreatQ's user interface where it is not; not every ThreatQ lets us",
+    )
     return parser
 
 
@@ -109,16 +114,16 @@ def _main(given: argparse.Namespace) -> int:
         raise ConfigError(f"The configuration folder {folder} does not exist; make it, or name another by -c.")
     file = folder.resolve() / first_run.FILE
     if not file.exists():
-        first_run.configure(file)
+        first_run.configure(file, register=given.register)
         return 0
-    return _export(file, verify_tls=False if given.ds else None)
+    return _export(file, verify_tls=False if given.ds else None, register=given.register)
 
 
-def _export(file: Path, *, verify_tls: bool | None) -> int:
+def _export(file: Path, *, verify_tls: bool | None, register: bool) -> int:
     began = time.monotonic()
     base = load_part(ThreatQSettings, file)
     logs.register(base.secrets())
-    found = common.run_async(partial(_ask_threatq, base))
+    found = common.run_async(partial(_ask_threatq, base, register=register))
     log.debug("Private Connection Established. Beginning execution of the MISP Export Connector.")
     if found is None:
         log.info("Further configuration is required in the UI.")
@@ -142,11 +147,11 @@ def _export(file: Path, *, verify_tls: bool | None) -> int:
     return common.exit_code(receipt, settings.run.max_rejects)
 
 
-async def _ask_threatq(base: ThreatQSettings) -> connectors.ConnectorSettings | None:
+async def _ask_threatq(base: ThreatQSettings, *, register: bool) -> connectors.ConnectorSettings | None:
     """Read what the operator has set in ThreatQ's user interface."""
     async with ThreatQClient.connect(base.threatq) as client:
         try:
-            return await connectors.read(client, base.connector.name)
+            return await first_run.find_connector(client, base.connector.name, register=register)
         except ValueError as error:
             raise ConfigError(f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from tqmisp.cli import common
 from tqmisp.config import ThreatQSettings, load_part
-from tqmisp.errors import ConfigError
+from tqmisp.errors import ConfigError, ThreatQError
 from tqmisp.log import get_logger
 from tqmisp.observe import logs
 from tqmisp.threatq import connectors
@@ -55,8 +55,12 @@ path = "state"
 """
 
 
-def configure(file: Path) -> None:
+def configure(file: Path, *, register: bool = False) -> None:
     """Ask, log in once, and write the file for its owner only.
+
+    Args:
+        file: where to write.
+        register: try to register the connector where ThreatQ knows none of that name.
 
     Raises:
         ConfigError: an answer is missing or cannot be used, or the file cannot be written.
@@ -77,7 +81,7 @@ def configure(file: Path) -> None:
     }
     settings = load_part(ThreatQSettings, Path(os.devnull), overrides=answers, names=names)
     logs.register(settings.secrets())
-    found = common.run_async(partial(_has_connector, settings))
+    found = common.run_async(partial(_has_connector, settings, register=register))
     _write(file, settings)
     sys.stdout.write("Connector configured. Set information in UI.\n")
     sys.stdout.flush()
@@ -90,12 +94,34 @@ def configure(file: Path) -> None:
         )
 
 
-async def _has_connector(settings: ThreatQSettings) -> bool:
+async def _has_connector(settings: ThreatQSettings, *, register: bool) -> bool:
     async with ThreatQClient.connect(settings.threatq) as client:
         try:
-            return await connectors.read(client, settings.connector.name) is not None
+            return await find_connector(client, settings.connector.name, register=register) is not None
         except ValueError:  # it has a Score Threshold that is no number, which the next run will tell
             return True
+
+
+async def find_connector(client: ThreatQClient, name: str, *, register: bool) -> connectors.ConnectorSettings | None:
+    """Read what the operator has set in ThreatQ's user interface; None where it has no such connector.
+
+    Args:
+        client: the ThreatQ.
+        name: of the connector.
+        register: try to register it where there is none; the log says what came of it.
+
+    Raises:
+        ThreatQError: the server cannot be read.
+        ValueError: the score threshold is no number.
+    """
+    found = await connectors.read(client, name)
+    if found is None and register:
+        try:
+            found = await connectors.register(client, name)
+            log.info("ThreatQ has registered the connector %r; fill in its fields in the UI.", name)
+        except ThreatQError as error:
+            log.warning("ThreatQ did not register the connector %r: %s", name, error)
+    return found
 
 
 def _ask(question: str, default: str | None = None) -> str:

@@ -92,6 +92,10 @@ class ThreatQClient:
         """Read something with a POST request, which changes nothing; a failure that may pass is waited out."""
         return await self._retry.call(lambda: self._with_token("POST", path, params, body))
 
+    async def post(self, path: str, body: dict[str, Any]) -> Answer:
+        """Change something; sent once, since nobody knows whether doing it twice does no harm."""
+        return await self._with_token("POST", path, {}, body)
+
     def _on_retry(self, attempt: int, error: Exception, wait: float) -> None:
         self.retries += 1
         self.waited += wait

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from tqmisp.errors import ThreatQRefused
 from tqmisp.log import get_logger
 from tqmisp.threatq.client import HttpRefused, ThreatQClient
 
@@ -64,6 +65,30 @@ async def read(client: ThreatQClient, name: str) -> ConnectorSettings | None:
         if isinstance(row, dict) and row.get("name", name) == name:
             return _settings(row)
     return None
+
+
+async def register(client: ThreatQClient, name: str) -> ConnectorSettings:
+    """Try to have ThreatQ make a connector, whose fields can then be filled in its user interface.
+
+    The call is not public: this one follows from how connectors are read. It is sent once, and believed only when the
+    connector is there afterwards.
+
+    Raises:
+        ThreatQError: the server refused, or took the call and has no such connector; the text quotes it.
+    """
+    await client.post(
+        "/api/connectors",
+        {
+            "name": name,
+            "namespace": "threatq.connectors.misp_export",
+            "category": "ThreatQ Labs",
+            "custom_fields": {"misp_url": "", "misp_api_key": "", "score_threshold": "0"},
+        },
+    )
+    made = await read(client, name)
+    if made is None:
+        raise ThreatQRefused(f"POST /api/connectors: ThreatQ took the call, and has no connector {name!r} afterwards.")
+    return made
 
 
 def _settings(row: dict[str, Any]) -> ConnectorSettings:
