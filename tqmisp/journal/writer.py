@@ -119,6 +119,8 @@ class Writer:
             rows.change(connection, [(item.key, item.uuid, {"event_id": event})])
             rows.fill_event(connection, left, -1)
             rows.fill_event(connection, event, 1)
+        written = {moved[ref.uuid].number for item, ref in outcome.elsewhere if item.change != Change.ADOPT}
+        rows.set_due(connection, sorted(written), due=True)
         if close_event:
             rows.close_event(connection, left)
         rows.close_slices(connection, [number], self._now())
