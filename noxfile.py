@@ -113,16 +113,26 @@ def lowest(session: nox.Session) -> None:
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """Build the wheel, install it as a user would, and export something with it."""
+    """Build the wheel, install it as a user would, export something with it, and take it away again."""
     session.install("-q", "build")
     folder = Path(session.create_tmp()).resolve()
     session.run("python", "-m", "build", "--wheel", "--outdir", str(folder), silent=True)
     wheel = max(folder.glob("tqmisp-*.whl"), key=lambda path: path.stat().st_mtime)
     session.install("-q", "--force-reinstall", str(wheel))
+    script = Path("tests/installed.py").resolve()
     session.cd(folder)  # so that the package is the installed one
     session.run("tqmisp", "--version")
     session.run("tq-misp-export", "--help", silent=True)
     session.run("tqmisp", "run", "--sandbox", "--indicators", "2000", "--no-progress")
+    work = folder / "integrations"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    session.run("python", str(script), str(work))
+    session.run("pip", "uninstall", "-q", "-y", "tqmisp")
+    places = (Path(session.virtualenv.location) / place for place in ("bin", "lib", "share"))
+    left = {path.name for place in places for path in place.rglob("*tqmisp*") if path.is_file()}
+    if left or not (work / "config" / "state" / "journal.sqlite").exists():
+        session.error(f"Uninstalling leaves the configuration and the journal, and nothing else; found {left}.")
 
 
 @nox.session
