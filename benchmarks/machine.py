@@ -8,7 +8,7 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ("tqmisp", "aiohttp", "aiosqlite", "anyio", "orjson", "pymisp", "requests", "sqlalchemy")
+PACKAGES = ("tqmisp", "aiohttp", "anyio", "orjson", "pymisp", "requests", "sqlalchemy")
 
 
 def describe() -> dict[str, object]:

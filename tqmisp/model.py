@@ -95,6 +95,8 @@ class Planned(NamedTuple):
     """Of what is sent, as :mod:`tqmisp.misp.marks` makes them: tells later what people have changed."""
     base: bytes = b""
     """Marks of what has been sent before and people may have worked on; empty where nothing of it was confirmed."""
+    deletes: bool = False
+    """Whether MISP will not count it any more."""
 
 
 class Leaver(NamedTuple):

@@ -162,8 +162,10 @@ class Transfer:
         if complete:
             await ledger.see(begin=not going_on)
         mapper = CountTypes(self._mapper, attrgetter("type"), receipt.types)
-        await self._deliver(source, mapper, self._place.progress)
-        self._rows_read += self._place.progress.read
+        progress = self._place.progress
+        before = progress.read  # of a verification, perhaps
+        await self._deliver(source, mapper, progress)
+        self._rows_read += progress.read - before
         await ledger.flush()
         if self._mapper.tags_left_out:
             log.warning(

@@ -117,11 +117,15 @@ async def test_a_run_that_lost_its_lease_ends(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(store, "LEASE_SECONDS", 0.04)
     async with Journal.open(tmp_path) as journal:
         target = await journal.target("misp", "u")
-        with pytest.raises(LockHeld, match="taken its place"):
+
+        async def work_on_while_another_takes_over() -> None:
             async with journal.lease(target):
                 theirs = update(schema.targets).values(owner="other:1:1", lease_until=9e9)
                 await journal.database.do(lambda connection: connection.execute(theirs))
                 await anyio.sleep_forever()
+
+        with pytest.raises(LockHeld, match="taken its place"):
+            await work_on_while_another_takes_over()
         assert await journal.holder(target) == "other:1:1"
 
 

@@ -324,7 +324,7 @@ async def test_an_update_elsewhere_is_not_blamed_for_a_server_that_cannot_write(
     @web.middleware
     async def fail(request: web.Request, handler: Handler) -> web.StreamResponse:
         nonlocal failures
-        if ("/attributes/edit" in request.path or "/events/edit" in request.path) and 0 < failures:
+        if ("/attributes/edit" in request.path or "/events/edit" in request.path) and failures > 0:
             failures -= 1
             return web.json_response({"name": "An Internal Error Has Occurred."}, status=500)
         return await handler(request)

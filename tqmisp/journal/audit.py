@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Select, func, select, update
 
 from tqmisp.journal.ledger import CHANGED
-from tqmisp.journal.schema import State, events, ledger, refusals, runs, slices
+from tqmisp.journal.schema import PRESENT, State, events, ledger, refusals, runs, slices
 from tqmisp.journal.store import Journal
 from tqmisp.model import EventRef
 
 ROWS_A_PAGE = 5_000
-PRESENT = (State.LIVE, State.RETIRED)
-"""States of attributes that were delivered and may be in MISP."""
 
 
 class Audited(NamedTuple):

@@ -13,7 +13,7 @@ from tqmisp.journal.held import Held
 from tqmisp.journal.leaving import REPLACED, Leaving
 from tqmisp.journal.positions import Positions, Read
 from tqmisp.journal.rows import Found, Known, Merged, Owner, Place, Rows
-from tqmisp.journal.schema import State
+from tqmisp.journal.schema import WITHDRAWN, State
 from tqmisp.journal.series import OpenEvent, Series
 from tqmisp.journal.store import Journal
 from tqmisp.journal.tally import Tally
@@ -247,7 +247,7 @@ class Ledger:
             self.tally.refuse("filtered", "deleted_in_misp")
         elif row.state == State.PLANNED:
             self._plan(attribute, ref, row.timestamp if same else max(batch.now, row.timestamp), Change.RETRY, batch)
-        elif row.state == State.RETIRED:
+        elif row.state in WITHDRAWN:
             self._plan(attribute, ref, newer, Change.REVIVE, batch, row.marks)
         elif same and (before is not None or row.state == State.QUARANTINED):
             self.tally.refuse(*(before or ("quarantined", "refused_by_misp")))
@@ -271,7 +271,8 @@ class Ledger:
             if known:
                 self._orphans.add((attribute.key, attribute.uuid))
             self._former[attribute.uuid] = owner.key
-            change = {State.LIVE: Change.TAKEOVER, State.RETIRED: Change.REVIVE}.get(State(row.state), Change.RETRY)
+            change = Change.TAKEOVER if row.state == State.LIVE else Change.RETRY
+            change = Change.REVIVE if row.state in WITHDRAWN else change
             self.tally.merged += change == Change.TAKEOVER
             base = b"" if change == Change.RETRY else row.marks
             timestamp = max(batch.now, row.timestamp + 1)

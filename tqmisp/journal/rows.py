@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import BindParameter, Connection, bindparam, delete, func, insert, select, update
 
 from tqmisp.journal.bulk import insert_rows, select_in
-from tqmisp.journal.schema import State, events, ledger, refusals, slices
+from tqmisp.journal.schema import PRESENT, State, events, ledger, refusals, slices
 from tqmisp.model import EventRef, Planned
 from tqmisp.pipeline.protocols import Refusal
 
@@ -139,11 +139,11 @@ class Rows:
         return {row[1]: Owner(row[0], Known(*row[1:])) for row in rows}
 
     def count(self, connection: Connection, event: int) -> int:
-        """How many attributes of an event are delivered and still there."""
+        """How many attributes of an event MISP counts, of those that were delivered."""
         query = (
             select(func.count())
             .select_from(ledger)
-            .where(ledger.c.target_id == self.target, ledger.c.event_id == event, ledger.c.state == State.LIVE)
+            .where(ledger.c.target_id == self.target, ledger.c.event_id == event, ledger.c.state.in_(PRESENT))
         )
         return int(connection.scalar(query) or 0)
 
@@ -217,7 +217,7 @@ class Rows:
             ledger,
             [
                 (key, self.target, uuid, fingerprint, fold, event, number, timestamp, live, base + marks)
-                for key, uuid, fingerprint, fold, timestamp, _, _, marks, base in items
+                for key, uuid, fingerprint, fold, timestamp, _, _, marks, base, _ in items
             ],
         )
 

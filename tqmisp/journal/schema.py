@@ -40,13 +40,21 @@ class State(IntEnum):
     MERGED = 1
     """Another indicator became the same attribute; this one shares it."""
     RETIRED = 2
-    """Withdrawn from MISP, since it left the selection."""
+    """Withdrawn, since it left the selection, and still in MISP without to_ids."""
     QUARANTINED = 3
     """Refused by the server."""
     PLANNED = 4
     """Promised by a run that died, and not found in MISP afterwards."""
     DELETED = 5
     """Deleted in MISP by people: it stays out."""
+    REMOVED = 6
+    """Withdrawn by deleting it softly."""
+
+
+PRESENT = (State.LIVE, State.RETIRED)
+"""States of attributes that MISP counts."""
+WITHDRAWN = frozenset({State.RETIRED, State.REMOVED})
+"""States of attributes that come back when their indicators are selected again."""
 
 
 targets = Table(

@@ -155,5 +155,6 @@ def _promised(item: Planned, number: int) -> tuple[int, bytes, dict[str, object]
 
 def _confirmed(item: Planned) -> tuple[int, bytes, dict[str, object]]:
     """The change of a row for an attribute that MISP was seen to hold."""
-    state = State.RETIRED if item.change == Change.RETIRE else State.LIVE
+    withdrawn = State.REMOVED if item.deletes else State.RETIRED
+    state = withdrawn if item.change == Change.RETIRE else State.LIVE
     return item.key, item.uuid, {"marks": item.marks, "timestamp": item.timestamp, "state": int(state)}

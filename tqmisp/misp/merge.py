@@ -68,7 +68,12 @@ def merge(item: Planned, held: Whole) -> Merged | None:
     body = {"uuid": wanted["uuid"], "timestamp": str(timestamp)} | fields
     final = result._replace(tags=numbers, deleted=withdraw)
     return Merged(
-        item._replace(body=orjson.dumps(body), timestamp=timestamp if fields else held.timestamp, marks=final.packed()),
+        item._replace(
+            body=orjson.dumps(body),
+            timestamp=timestamp if fields else held.timestamp,
+            marks=final.packed(),
+            deletes=withdraw,
+        ),
         tuple(kept),
         bool(fields),
     )

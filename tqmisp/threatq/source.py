@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,10 +15,11 @@ from tqmisp.model import Indicator
 from tqmisp.pipeline.protocols import Page, Refusal
 from tqmisp.threatq import windows
 from tqmisp.threatq.client import Answer, HttpRefused, ThreatQClient
+from tqmisp.threatq.lookup import Lookup
 from tqmisp.threatq.options import Selection
 from tqmisp.threatq.paging import Pager
 from tqmisp.threatq.query import RowFilter
-from tqmisp.threatq.records import to_indicator, to_indicators
+from tqmisp.threatq.records import to_indicators
 from tqmisp.threatq.search import Search, first_row
 
 log = get_logger(__name__)
@@ -73,6 +74,7 @@ class ThreatQSource:
         self._began: str | None = None
         self._windows: list[windows.Window] | None = None
         self._positions: Mapping[int, str] = {}
+        self._lookup: Lookup | None = None
 
     def plan(self) -> dict[str, Any]:
         """What :meth:`resume` needs, as plain data."""
@@ -220,14 +222,11 @@ class ThreatQSource:
 
     async def one(self, key: int) -> Indicator | Refusal | None:
         """One indicator as it is now, or why it is not selected; None where ThreatQ has none."""
-        row = await self._search.one(key)
-        if row is None:
-            return None
-        read = to_indicator(row, self._search.lookups)
-        if isinstance(read, Refusal):
-            return read
-        kept, unwanted = RowFilter(replace(self._selection, since=None, until=None)).apply([read])
-        return kept[0] if kept else unwanted[0]
+        if self._lookup is None:
+            self._lookup = Lookup(self._client, self._selection)
+            await self._lookup.prepare()
+        found = await self._lookup.by_id(key)
+        return found if found is None or isinstance(found, Refusal) else found.objection or found.indicator
 
     async def _page(self, window: windows.Window, pager: Pager) -> Answer | None:
         """One page; None where the server refused it and something smaller may be asked for."""
