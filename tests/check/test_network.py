@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from tests.check.conftest import Rig, is_finding
 from tests.misp.conftest import fault, hang_up
+from tests.transport.tls import demanding, make_certificates
 from tqmisp.simulators.misp import create_app
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates")
@@ -146,6 +147,34 @@ async def test_a_file_of_certificates_that_is_none(rig: Rig) -> None:
     rig.values["misp.ca_file"] = "ca.pem"
     (found,) = await rig.trouble()
     assert is_finding(found, "local.ca_file", "failure", "[misp] ca_file")
+
+
+@needs_openssl
+@pytest.mark.parametrize("most", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_client_certificate_that_is_wanted(most: ssl.TLSVersion, rig: Rig) -> None:
+    """Whether the server says so in the handshake or, since TLS 1.3, behind it."""
+    await make_certificates(rig.folder)
+    rig.values["misp.ca_file"] = "server.pem"
+    with demanding(rig.folder, most) as url:
+        rig.values["misp.url"] = url
+        (found,) = await rig.trouble()
+        assert is_finding(found, "misp.certificate", "failure", "[misp] client_cert_file")
+        rig.values |= {"misp.client_cert_file": "client.pem", "misp.client_key_file": "client.key"}
+        (found,) = await rig.trouble()
+        assert is_finding(found, "misp.answer", "failure", "[misp] url")  # we are in, and it is no MISP
+
+
+async def test_a_client_certificate_that_a_page_asks_for(rig: Rig) -> None:
+    """As nginx does: the handshake passes, and the first request is refused."""
+
+    async def refuse(_request: web.Request) -> web.Response:
+        return web.Response(status=400, text="<title>400 No required SSL certificate was sent</title>")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", refuse)
+    rig.values["misp.url"] = await rig.serve(app)
+    (found,) = await rig.trouble()
+    assert is_finding(found, "misp.certificate", "failure", "[misp] client_cert_file")
 
 
 async def test_a_client_certificate_that_is_none(rig: Rig) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import sys
 import tomllib
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.terminal import on_terminal
+from tests.transport.tls import demanding, make_certificates
 from tqmisp.cli import main
 from tqmisp.config import load
 from tqmisp.config.inherit import inherit
@@ -190,6 +192,51 @@ def test_a_private_client(servers: Servers, tmp_path: Path) -> None:
     assert written["threatq"]["client_secret"] == there["client_secret"]
     assert written["misp"]["key"] == here["key"]
     assert "email" not in written["threatq"]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates")
+async def test_certificates_are_asked_for(servers: Servers, tmp_path: Path) -> None:
+    """Once it is seen that they are needed: that of the server's authority, ours, and what can be used in its place."""
+    await make_certificates(tmp_path)
+    there = servers["threatq"]
+    who = ("MISP address", ""), ("Authentication key", "")
+    with demanding(tmp_path) as url, on_terminal("-m", "tqmisp", "init", cwd=tmp_path) as terminal:
+        for question, answer in (
+            ("ThreatQ address", there["url"]),
+            ("Client ID", there["client_id"]),
+            ("E-mail address", "-"),
+            ("Client secret", there["client_secret"]),
+            ("Least score", ""),
+            ("MISP address", url),
+            ("Authentication key", "the key"),
+            ("Who may see", ""),
+            ("is not trusted", None),
+            ("Keep these answers", "n"),
+            *who,
+            ("File with its authority", "server.pem"),
+            ("Who may see", ""),
+            ("does not let us in", None),
+            ("Keep these answers", "n"),
+            *who,
+            ("File with the certificate that it wants to see", "client.pem"),
+            ("File with the key of that", "none.key"),
+            ("Who may see", ""),
+            ("No such file", None),
+            ("Keep these answers", "n"),
+            *who,
+            ("File with the certificate that it wants to see", ""),
+            ("File with the key of that", "client.key"),
+            ("Who may see", ""),
+            ("no MISP", None),
+            ("Keep these answers", "y"),
+        ):
+            terminal.expect(question)
+            if answer is not None:
+                terminal.type(answer)
+        assert terminal.end() == 0
+    misp = tomllib.loads((tmp_path / "tqmisp.toml").read_text())["misp"]
+    named = {name: value for name, value in misp.items() if name.endswith("_file")}
+    assert named == {"ca_file": "server.pem", "client_cert_file": "client.pem", "client_key_file": "client.key"}
 
 
 def test_nobody_to_ask(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,13 +23,14 @@ from tqmisp.check.finding import Notes
 from tqmisp.transport.options import PeerOptions
 from tqmisp.transport.reply import NoReply, Reply, seconds_since_1970
 from tqmisp.transport.session import Transport
-from tqmisp.transport.trust import distrust
+from tqmisp.transport.trust import distrust, no_tls
 from tqmisp.transport.words import one_line
 
 CLOCK_SECONDS = 60.0
 """How far two clocks may be apart."""
 EXPIRY_DAYS = 30.0
 """How long before its end a certificate or a key is worth a warning."""
+_NAMES = {"threatq": "ThreatQ", "misp": "MISP"}
 READ_SECONDS = 60.0
 """How long an answer may take; nothing that is asked here is much work."""
 
@@ -79,7 +80,7 @@ class Peer:
         """
         headers = {"Accept": "application/json", "Connection": "close"}
         async with Transport.connect(
-            "the server", section, url, options, connections=2, headers=headers, trusted=trusted
+            _NAMES[section], section, url, options, connections=2, headers=headers, trusted=trusted
         ) as transport:
             yield cls(transport, options)
 
@@ -130,6 +131,9 @@ async def reach(notes: Notes, options: PeerOptions, url: str, path: str, trusted
     if 300 <= seen.status < 400:
         _redirected(notes, url, seen)
         return None
+    if seen.asks_for_certificate:
+        notes.fail("certificate", "Its web server wants a client certificate.", f"Check [{section}] client_cert_file.")
+        return None
     return seen
 
 
@@ -164,12 +168,7 @@ async def _shake_hands(notes: Notes, options: PeerOptions, parts: SplitResult, t
     except ssl.SSLCertVerificationError as error:
         raise distrust(section, parts.geturl(), options, error) from None
     except ssl.SSLError as error:
-        raise NoReply(
-            "certificate",
-            "mend",
-            f"What answers at port {port} does not speak TLS with us: {one_line(str(error))}.",
-            f"Check the port and the scheme in [{section}] url.",
-        ) from None
+        raise no_tls(section, parts.geturl(), one_line(str(error))) from None
     except (OSError, TimeoutError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
         said = one_line(str(error.__cause__ or error) or type(error).__name__)
         raise NoReply(

@@ -25,6 +25,11 @@ from tqmisp.threatq.client import ThreatQClient
 
 HOW = "typed, it is not shown; or env:NAME, file:PATH, keyring:SERVICE/NAME"
 DISTRIBUTIONS = "0 own organisation, 1 this community, 2 connected communities, 3 all, 4 a sharing group"
+_FILES = {
+    "ca_file": "File with its authority",
+    "client_cert_file": "File with the certificate that it wants to see",
+    "client_key_file": "File with the key of that, if it is another one",
+}
 _NOT_YET = {"misp.url": "https://misp.invalid", "misp.key": SecretStr("not known yet")}
 """So that the settings of ThreatQ can be read before those of MISP are there."""
 
@@ -97,7 +102,7 @@ class Setup:
         else:
             self.values["threatq.client_secret"] = None
             self._ask_secret("threatq.password", "Password")
-        self._ask_authority("threatq")
+        self._ask_files("threatq")
 
     def _ask_selection(self) -> None:
         threshold = float(self.values.get("selection.score_threshold") or 0)
@@ -106,7 +111,7 @@ class Setup:
     def _ask_misp(self) -> None:
         self._ask("misp.url", "MISP address")
         self._ask_secret("misp.key", "Authentication key")
-        self._ask_authority("misp")
+        self._ask_files("misp")
         given = int(self.values.get("events.distribution") or 0)
         self.values["events.distribution"] = int(ask_number(f"Who may see the events ({DISTRIBUTIONS})", given, 4))
         if self.values["events.distribution"] == 4:
@@ -127,10 +132,23 @@ class Setup:
         if answer:
             self.values[dotted] = answer if is_reference(answer) else SecretStr(answer)
 
-    def _ask_authority(self, section: str) -> None:
-        """Only after a certificate was not trusted."""
-        if any((each.area, each.name, each.level) == (section, "certificate", "failure") for each in self.findings):
-            self.values[f"{section}.ca_file"] = ask("File with its authority, PEM (- for none)", "-").strip("-") or None
+    def _ask_files(self, section: str) -> None:
+        """Only after certificates stood in the way: that of the server, ours, or a file that cannot be used."""
+        for each in self.findings:
+            fix = each.fix or ""
+            if each.level != "failure" or f"[{section}]" not in fix:
+                continue
+            if each.name == "certificate":
+                self._ask_file(section, "client_cert_file" if "client_cert_file" in fix else "ca_file")
+            elif each.name in _FILES:
+                self._ask_file(section, each.name)
+
+    def _ask_file(self, section: str, key: str) -> None:
+        dotted = f"{section}.{key}"
+        answer = ask(f"{_FILES[key]}, PEM (- for none)", self.values.get(dotted) or "-")
+        self.values[dotted] = None if answer == "-" else answer
+        if key == "client_cert_file":
+            self._ask_file(section, "client_key_file")
 
     # ---- trying
 

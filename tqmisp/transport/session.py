@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -16,12 +15,10 @@ import anyio
 
 from tqmisp.transport.options import PeerOptions
 from tqmisp.transport.reply import NoReply, Reply
-from tqmisp.transport.trust import distrust, trust
+from tqmisp.transport.trust import distrust, no_tls, speaks_of_ours, trust
 from tqmisp.transport.words import one_line
 
 USER_AGENT = f"tqmisp/{version('tqmisp')}"
-_NOT_LET_IN = re.compile(r"_ALERT_(\w*CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE|ACCESS_DENIED)")
-"""What OpenSSL says where the server is not content with our certificate; in TLS 1.3 only behind the handshake."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -146,12 +143,8 @@ class Transport:
                 return NoReply("address", "mend", reason, f"Check [{section}] url and proxy.")
             case aiohttp.ClientConnectorCertificateError(certificate_error=ssl.SSLCertVerificationError() as untrusted):
                 return distrust(section, self.url, self.options, untrusted)
-            case aiohttp.ClientOSError() if _NOT_LET_IN.search(said):
-                reason = f"{at} does not let us in with the client certificate that we have, or without one: {said}."
-                return NoReply("certificate", "mend", reason, f"Check [{section}] client_cert_file.")
-            case aiohttp.ClientSSLError():
-                reason = f"What answers at {self.url} does not speak TLS with us: {said}."
-                return NoReply("certificate", "mend", reason, f"Check the port and the scheme in [{section}] url.")
+            case aiohttp.ClientOSError() if isinstance(error, aiohttp.ClientSSLError) or speaks_of_ours(said):
+                return no_tls(section, self.url, said)
             case aiohttp.ClientProxyConnectionError():
                 reason = f"The proxy before {name} cannot be reached: {said}."
                 return NoReply("proxy", "away", reason, f"Check [{section}] proxy, or leave it out.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 
 from tqmisp.errors import ConfigError
@@ -11,6 +12,7 @@ from tqmisp.transport.words import one_line
 
 _EXPIRED, _SELF_SIGNED, _WRONG_NAME = {10}, {18, 19}, {62, 64}
 """Codes with which OpenSSL says why it does not trust a certificate."""
+_NOT_LET_IN = re.compile(r"_ALERT_(\w*CERTIFICATE|UNKNOWN_CA|HANDSHAKE_FAILURE|ACCESS_DENIED)")
 
 
 class FileUnusable(ConfigError):
@@ -72,3 +74,17 @@ def distrust(section: str, url: str, options: PeerOptions, error: ssl.SSLCertVer
         fix = f"{named}Name a PEM file with its authority in [{section}] ca_file"
     reason = f"The certificate of {url} is not trusted: {one_line(error.verify_message)}."
     return NoReply("certificate", "mend", reason, f"{fix}; {at_own_risk}")
+
+
+def speaks_of_ours(said: str) -> bool:
+    """Whether OpenSSL tells that the server is not content with our certificate; in TLS 1.3 it hears so late."""
+    return _NOT_LET_IN.search(said) is not None
+
+
+def no_tls(section: str, url: str, said: str) -> NoReply:
+    """Why no encryption came about, beyond certificates that we do not trust, in OpenSSL's words."""
+    if speaks_of_ours(said):
+        reason = f"{url} does not let us in with the client certificate that we have, or without one: {said}."
+        return NoReply("certificate", "mend", reason, f"Check [{section}] client_cert_file.")
+    reason = f"What answers at {url} does not speak TLS with us: {said}."
+    return NoReply("certificate", "mend", reason, f"Check the port and the scheme in [{section}] url.")
