@@ -13,6 +13,8 @@ import pytest
 from tqmisp.cli import first_run
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.long
+
 OLD = "0 */4 * * * tq-misp-export -v 3 -ll stdout -ds"
 
 

@@ -94,6 +94,7 @@ def test_wider_and_narrower_down_to_80_columns(drawing: Terminal) -> None:
     assert [line for line in screen(drawing.shown) if line] == ["before", "after"]
 
 
+@pytest.mark.long
 def test_a_run_on_a_terminal(tmp_path: Path) -> None:
     """Stages, rates, queue, slices and time left while it lasts; stdout has the receipt and nothing else."""
     with on_terminal("-c", EXPORT, cwd=tmp_path) as terminal:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from pydantic import SecretStr
 
 from tests.cli.conftest import receipt
 from tests.logs import capture_logs
-from tqmisp.errors import Interrupted, LockHeld, MispRefused
+from tqmisp.errors import Interrupted, LockHeld, MispRefused, TqmispError
 from tqmisp.observe import logs, notify
-from tqmisp.observe.metrics import earlier_success
+from tqmisp.observe.metrics import Latest, earlier_success
 from tqmisp.observe.notify import message, send
 from tqmisp.observe.options import MetricsOptions, NotifyOptions
 from tqmisp.observe.receipt import Receipt
@@ -155,6 +156,30 @@ async def test_metrics_tell_how_a_run_ended(hook: Hook, tmp_path: Path) -> None:
             await _fail(hook, error, metrics)
         assert f'tqmisp_run_outcome{{outcome="{outcome}",target="misp"}} 1.0' in path.read_text()
     assert await anyio.to_thread.run_sync(earlier_success, path, "misp") is not None
+
+
+async def test_metrics_of_one_run_after_another() -> None:
+    """In a process that stays, the last run is there between runs; one that is kept out does not take its place."""
+    latest, metrics = Latest(), MetricsOptions(port=1, address="nowhere.invalid")  # the port is not for the run
+
+    async def run(error: Exception | None = None) -> None:
+        with suppress(TqmispError):
+            async with watched("misp", metrics, NotifyOptions(), latest) as watch:
+                if error is not None:
+                    raise error
+                watch.end(receipt())
+
+    assert list(latest.collect()) == []
+    with capture_logs() as said:
+        await run()
+        assert latest.run is not None
+        success = latest.run.last_success
+        assert (latest.run.outcome, success is not None) == ("done", True)
+        await run(MispRefused("No."))
+        await run(LockHeld("Another run is at work."))
+    assert said == []
+    assert (latest.run.outcome, latest.run.last_success) == ("failed", success)
+    assert {"tqmisp_run_outcome", "tqmisp_last_success_timestamp_seconds"} <= {each.name for each in latest.collect()}
 
 
 def test_many_sentences_are_few() -> None:
