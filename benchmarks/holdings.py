@@ -149,9 +149,9 @@ def _against_ledger(attributes: dict[str, Attribute], connection: sqlite3.Connec
 
 
 def _against_row(uuid: str, state: State, event: str, attribute: Attribute | None) -> Iterator[str]:
-    if attribute is None or attribute.deleted:
+    if attribute is None or (attribute.deleted and state == State.LIVE):
         yield f"The ledger says that {uuid} is {state.name}, and MISP does not hold it."
     elif attribute.event.uuid != event:
         yield f"The ledger says that {uuid} is in {event}, and MISP holds it in {attribute.event.uuid}."
-    elif state == State.RETIRED and attribute.to_ids:
+    elif state == State.RETIRED and attribute.to_ids and not attribute.deleted:
         yield f"The ledger says that {uuid} is withdrawn, and MISP detects by it."
