@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import anyio
 import pytest
 from sqlalchemy import Connection, select
 
@@ -264,6 +265,21 @@ async def test_promises_whose_indicators_have_gone_are_let_go(runs: Runs) -> Non
     query = select(ledger_table.c.indicator_id)
     assert await runs.journal.database.do(lambda connection: connection.scalars(query).all()) == [1]
     assert await runs.journal.open_slices(1) == 0
+
+
+async def test_two_slices_that_find_the_same_event_make_one_of_it(runs: Runs) -> None:
+    """An event of ours that the journal does not know is found twice at once."""
+    runs.capacity = 1
+    ledger = await runs.start()
+    parts = await admit(ledger, attribute(1), attribute(2))
+    assert len(parts) == 2
+    old = EventRef(0, "an older event", "Export 2025-01-01", "")
+    for part in parts:
+        await ledger.promise(part)
+    async with anyio.create_task_group() as tasks:
+        for part in parts:
+            tasks.start_soon(ledger.confirm, part, Outcome(elsewhere=[(part.items[0], old)]))
+    assert [ref.uuid for ref in ledger.refs.values()].count(old.uuid) == 1
 
 
 async def test_an_attribute_that_lives_elsewhere_is_adopted(runs: Runs) -> None:

@@ -375,14 +375,14 @@ class Ledger:
     async def confirm(self, part: Slice[EventRef, Planned], outcome: Outcome[EventRef, Planned]) -> None:
         """Record what became of a slice."""
         number = self._slices.pop(id(part))
-        homes = {ref.uuid: self._home(ref) for _, ref in outcome.elsewhere}
         closed = part.destination.number in self._instead
-        async with self._writing:
+        async with self._writing:  # what one slice finds, another may find as well, and one of them makes the row
+            homes = {ref.uuid: self._home(ref) for _, ref in outcome.elsewhere}
             moved = await self._database.do(
                 lambda connection: self._writer.confirm(connection, part, outcome, number, homes, close_event=closed)
             )
-        for ref in moved:
-            self.refs[ref.number] = self.events[ref.number] = ref
+            for ref in moved:
+                self.refs[ref.number] = self.events[ref.number] = ref
         self._count(outcome)
         for item in part.items:
             busy = self._unconfirmed.pop(item.uuid, None)
