@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, fields, replace
@@ -236,7 +237,7 @@ class Transfer:
             await self._look_at(ref, line)
         for each in fields(Tally):
             counted = getattr(ledger.tally, each.name)
-            setattr(line, each.name, dict(counted) if isinstance(counted, dict) else counted)
+            setattr(line, each.name, dict(+counted) if isinstance(counted, Counter) else counted)
         read = self._rows_read + ledger.tally.absent
         if line.accounted() != read:
             line.imbalance.append(f"{read} indicators were read, {line.accounted()} are accounted for.")

@@ -17,9 +17,9 @@ DIFFERENT = 6
 
 def verify(
     *,
-    every: Annotated[
+    thorough: Annotated[
         bool,
-        typer.Option("--every", help="Look at each attribute of all events.", show_envvar=False, show_default=False),
+        typer.Option("--all", help="Look at each attribute of all events.", show_envvar=False, show_default=False),
     ] = False,
     repair: Annotated[
         bool,
@@ -47,7 +47,7 @@ def verify(
     \b
     Examples:
       tqmisp verify
-      tqmisp verify --every --json
+      tqmisp verify --all --json
       tqmisp verify --repair     and mend what is ours
 
     \b
@@ -59,7 +59,7 @@ def verify(
     """
     settings = common.settings(config, dict(locals()))
     verdict, receipt = common.run_async(
-        lambda: job.until_signal(settings, partial(_verify, every=every, repair=repair))
+        lambda: job.until_signal(settings, partial(_verify, every=thorough, repair=repair))
     )
     if settings.output.json:
         common.print_json(verdict.as_json() | ({"repair": receipt.as_json()} if receipt else {}))

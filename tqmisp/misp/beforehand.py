@@ -38,7 +38,8 @@ def adopt(
         elif here.deleted:
             outcome.refused.append((item, refusal(item, "filtered", "deleted_in_misp", DELETED)))
         else:
-            outcome.kept["adopted"] += here.marks().packed() != item.marks
+            if here.marks().packed() != item.marks:
+                outcome.kept["adopted"] += 1
             found = item._replace(change=Change.ADOPT, timestamp=here.timestamp)
             if here.event_uuid == ref.uuid:
                 outcome.unchanged.append(found)
