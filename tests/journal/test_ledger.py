@@ -10,6 +10,8 @@ from sqlalchemy import Connection, select
 
 from tqmisp.journal import Journal, Ledger
 from tqmisp.journal.database import Database
+from tqmisp.journal.rows import Rows
+from tqmisp.journal.schema import State
 from tqmisp.journal.schema import ledger as ledger_table
 from tqmisp.journal.settle import Look, Settlement
 from tqmisp.model import EventRef, Planned
@@ -336,3 +338,23 @@ async def test_a_part_that_a_dead_run_did_not_promise_is_made_later(runs: Runs) 
     await dead.promise(parts[2])
     heir = await runs.start()
     assert [part.destination.uuid for part in await deliver(heir, attribute(2, fold=5))] == ["2026-11-24/2"]
+
+
+async def test_an_attribute_has_one_owner_whoever_comes_back_first(runs: Runs) -> None:
+    """Two indicators that share a withdrawn attribute are selected again: one revives it, the lowest id has it."""
+    await deliver(await runs.start(), attribute(1, 7))
+    ledger = await runs.start()
+    retire: dict[str, object] = {"state": int(State.RETIRED)}
+    await runs.journal.database.do(lambda connection: Rows(1).change(connection, [(1, (7).to_bytes(16), retire)]))
+    parts = await admit(ledger, attribute(2, 7))
+    assert changes(parts) == {2: "revive"}
+    assert await admit(ledger, attribute(1, 7)) == []
+    for part in parts:
+        await ledger.promise(part)
+        await ledger.confirm(part, Outcome(stored=list(part.items)))
+    assert changes(await deliver(ledger)) == {1: "takeover"}
+    await ledger.flush()
+    query = select(ledger_table.c.indicator_id, ledger_table.c.state).order_by(ledger_table.c.indicator_id)
+    rows = await runs.journal.database.do(lambda connection: connection.execute(query).all())
+    assert [tuple(row) for row in rows] == [(1, State.LIVE), (2, State.MERGED)]
+    assert (ledger.tally.updated, ledger.tally.merged, ledger.tally.created) == (1, 1, 0)

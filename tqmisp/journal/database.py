@@ -18,6 +18,14 @@ from tqmisp.errors import ConfigError
 from tqmisp.journal import schema
 
 R = TypeVar("R")
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+    "busy_timeout=60000",
+    "cache_size=-16384",
+    "wal_autocheckpoint=8000",
+)
+"""What each connection to SQLite is told."""
 
 FILE = "journal.sqlite"
 
@@ -49,9 +57,12 @@ class Database:
             engine = await anyio.to_thread.run_sync(_reading if read_only else _engine, place)
             database = cls(engine)
             await database.do(version if read_only else _migrate)
-        except (OSError, SQLAlchemyError) as error:
+        except BaseException as error:
             if engine is not None:
-                await anyio.to_thread.run_sync(engine.dispose)
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(engine.dispose)
+            if not isinstance(error, OSError | SQLAlchemyError):
+                raise
             if isinstance(place, str) and "://" in place:
                 place = "the database of [state] path"  # its URL may hold a password
             raise ConfigError(f"The journal at {place} cannot be used: {_words(error)}") from error
@@ -81,16 +92,14 @@ def _engine(place: Path | str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "busy_timeout=60000",
-            "cache_size=-16384",
-            "wal_autocheckpoint=8000",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+        try:
+            cursor = connection.cursor()
+            for pragma in PRAGMAS:
+                cursor.execute(f"PRAGMA {pragma}")
+            cursor.close()
+        except BaseException:
+            connection.close()  # nobody else knows of it yet
+            raise
 
     return engine
 

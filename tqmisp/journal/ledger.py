@@ -223,12 +223,12 @@ class Ledger:
         row = found.known.get(place)
         if owner == key:
             self.tally.unchanged += 1  # the same row again, from two parts of the source that overlap
-        elif row is not None and row.state != State.MERGED:
-            self._again(attribute, row, batch)
-        elif owner is not None:
+        elif owner is not None:  # also where this one has owned it: the other is about to take it over
             if key < owner:
                 self._deferred.append(attribute)
             self._merge(attribute, busy.event if busy is not None else 0, known=row is not None)
+        elif row is not None and row.state != State.MERGED:
+            self._again(attribute, row, batch)
         elif (other := found.owners.get(uuid)) is not None:
             self._share(attribute, other, batch, known=row is not None)
         else:
