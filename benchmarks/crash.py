@@ -102,10 +102,11 @@ def main() -> None:
         table, survived = lives(folder, given.indicators, given.seeds, given.kills, given.server_kills)
         (folder / "bad").mkdir()
         figures, told = bad_rows(folder / "bad", given.indicators, given.bad)
+    if not (survived and told):
+        sys.exit(1)
     if given.output is not None:
         keep(given.output, "crash", table)
         keep(given.output, "bad rows", figures)
-    sys.exit(not (survived and told))
 
 
 if __name__ == "__main__":
