@@ -175,7 +175,7 @@ class Transfer:
                 examples=sorted(self._mapper.tags_left_out)[:5],
             )
         settlement = self._settlement()
-        if not complete and not self._place.stop.requested:
+        if not self._place.stop.requested:
             await self._again(source, _lists(await settlement.left()), count=True)
         if self._place.stop.requested:
             return False

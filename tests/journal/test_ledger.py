@@ -358,3 +358,30 @@ async def test_an_attribute_has_one_owner_whoever_comes_back_first(runs: Runs) -
     rows = await runs.journal.database.do(lambda connection: connection.execute(query).all())
     assert [tuple(row) for row in rows] == [(1, State.LIVE), (2, State.MERGED)]
     assert (ledger.tally.updated, ledger.tally.merged, ledger.tally.created) == (1, 1, 0)
+
+
+async def test_a_page_is_not_done_with_before_its_indicators_own_what_they_shall(runs: Runs) -> None:
+    """One that is to take over an attribute keeps its page open until MISP has what it lends."""
+    ledger, settled = await runs.start(), dict[int, str]()
+    ledger.follow({}, lambda _, positions: settled.update(positions))
+
+    async def read(position: str, *items: Attribute) -> list[Slice[EventRef, Planned]]:
+        groups = await ledger.admit(Page(items, 1, (), (0, position)), Mapped(items))
+        return [Slice(ref, list(planned), 1) for ref, planned in groups]
+
+    async def bring(parts: Sequence[Slice[EventRef, Planned]]) -> None:
+        for part in parts:
+            await ledger.promise(part)
+            await ledger.confirm(part, Outcome(stored=list(part.items)))
+        await ledger.flush()
+
+    first = await read("a", attribute(2, 7))
+    assert await read("b", attribute(1, 7)) == []
+    await bring(first)
+    assert settled == {0: "a"}, "indicator 1 has not taken the attribute over yet"
+    takeover = await read("c", attribute(3))
+    assert changes(takeover) == {1: "takeover", 3: "create"}
+    await ledger.flush()
+    assert settled == {0: "a"}
+    await bring(takeover)
+    assert settled == {0: "c"}

@@ -119,7 +119,9 @@ class Ledger:
         self._just_merged: set[Place] = set()
         self._slices: dict[int, int] = {}  # id() of a slice under way -> its number
         self._former: dict[bytes, int] = {}  # whose attribute another indicator is about to take over
-        self._deferred: list[Mappable] = []  # to take over, as soon as the present owner is confirmed
+        self._deferred: list[
+            tuple[Mappable, Read | None]
+        ] = []  # to take over, as soon as the present owner is confirmed
         self._orphans: set[Place] = set()  # merged with an attribute that there is no more
         self._held = Held()
         self._leavers: dict[Place, Leaver] = {}  # about to be withdrawn
@@ -185,8 +187,8 @@ class Ledger:
         tally.read += len(page.items) + len(page.refusals)
         self._note(refused)
         gone = {refusal.key: refusal for refusal in refused if refusal.key >= 0}
-        ready = self._ready()
-        wanted = [(each.key, each.uuid) for each in (*mapped.items, *ready)]
+        late = self._late()
+        wanted = [(each.key, each.uuid) for each in (*mapped.items, *(each for each, _ in late))]
         self._just_promised, self._just_merged = {}, set()
         found, listed = await self._database.do(lambda connection: self._look_up(connection, wanted, list(gone)))
         held = self._held  # not before: a transaction in the meantime has written the one there was
@@ -195,9 +197,11 @@ class Ledger:
             for rule in attribute.rescued:
                 tally.rescued[rule] += 1
             self._decide(attribute, found, batch)
-        for attribute in ready:
+        for attribute, read in late:
             tally.merged -= 1  # it was counted when it was deferred
-            self._decide(attribute, found, batch)
+            self._decide(attribute, found, batch._replace(read=read))
+            if read is not None:
+                read.outstanding -= 1
         self._part(found, set(wanted), gone, listed)
         if self._seeing:
             held.seen += [key for key, _ in wanted]
@@ -225,7 +229,9 @@ class Ledger:
             self.tally.unchanged += 1  # the same row again, from two parts of the source that overlap
         elif owner is not None:  # also where this one has owned it: the other is about to take it over
             if key < owner:
-                self._deferred.append(attribute)
+                self._deferred.append((attribute, batch.read))
+                if batch.read is not None:
+                    batch.read.outstanding += 1  # until it has taken the attribute over, its page is not done with
             self._merge(attribute, busy.event if busy is not None else 0, known=row is not None)
         elif row is not None and row.state != State.MERGED:
             self._again(attribute, row, batch)
@@ -278,15 +284,15 @@ class Ledger:
             timestamp = max(batch.now, row.timestamp + 1)
             self._plan(attribute, self.refs[row.event_id], timestamp, change, batch, base)
 
-    def _ready(self) -> list[Mappable]:
+    def _late(self) -> list[tuple[Mappable, Read | None]]:
         """Indicators that were to take over attributes whose owners were on their way, and have arrived now."""
-        ready = [each for each in self._deferred if each.uuid not in self._unconfirmed]
-        self._deferred = [each for each in self._deferred if each.uuid in self._unconfirmed]
-        return ready
+        late = [each for each in self._deferred if each[0].uuid not in self._unconfirmed]
+        self._deferred = [each for each in self._deferred if each[0].uuid in self._unconfirmed]
+        return late
 
     def take_deferred(self) -> list[int]:
         """The indicators that were to take over an attribute and could not until the end; they are to be read again."""
-        keys = [each.key for each in self._deferred]
+        keys = [attribute.key for attribute, _ in self._deferred]
         self._deferred = []
         return keys
 
