@@ -26,11 +26,9 @@ from tqmisp.journal.audit import Audit
 from tqmisp.journal.history import History
 from tqmisp.journal.store import Journal
 from tqmisp.log import get_logger
-from tqmisp.misp import identity
-from tqmisp.misp.account import Account, known_tags, sign_in
+from tqmisp.misp.account import Account, sign_in
 from tqmisp.misp.client import MispClient
 from tqmisp.misp.foresight import Forecast
-from tqmisp.misp.mapping import IndicatorMapper
 from tqmisp.misp.reading import MispReader
 from tqmisp.observe.listener import Listener, Silent
 from tqmisp.observe.plan import Plan, changes, estimate
@@ -43,7 +41,7 @@ from tqmisp.pipeline.stop import Stop
 from tqmisp.threatq.client import ThreatQClient
 from tqmisp.threatq.lookup import Lookup
 from tqmisp.threatq.source import ThreatQSource
-from tqmisp.transfer import Place, Transfer
+from tqmisp.transfer import Place, Transfer, mapper_for
 from tqmisp.verification import Verdict, Verification
 
 log = get_logger(__name__)
@@ -192,20 +190,12 @@ class Export:
             ConfigError: the selection names what ThreatQ does not have, or the mapping cannot be used.
         """
         settings, not_asked = self._settings, dict[str, str]()
-        may_make_tags, tags = True, frozenset[str]()
         try:
             self.account = await sign_in(self._misp, self._retry)
-            may_make_tags = self.account.may_make_tags
-            tags = tags if may_make_tags else await known_tags(self._misp, self._retry)
+            mapper = await mapper_for(settings, self._misp, self.account, self._retry)
         except MispError as error:
             not_asked["misp"] = str(error)
-        mapper = IndicatorMapper(
-            identity.namespace(settings.threatq.url, settings.events.namespace),
-            settings.mapping,
-            threatq_url=settings.threatq.url,
-            may_make_tags=may_make_tags,
-            known_tags=tags,
-        )
+            mapper = await mapper_for(settings, self._misp, None, self._retry)
         inquiry = Inquiry(
             History(self._journal),
             Lookup(self._threatq, settings.selection),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from operator import attrgetter
@@ -33,22 +32,20 @@ from tqmisp.misp.retire import Retirer
 from tqmisp.misp.sink import MispSink
 from tqmisp.model import EventRef, Indicator, Planned
 from tqmisp.observe.advice import advise
-from tqmisp.observe.listener import Listener
+from tqmisp.observe.listener import Heard, Listener
 from tqmisp.observe.receipt import EventLine, Receipt, TargetReceipt
 from tqmisp.observe.timeline import CountTypes
 from tqmisp.pipeline.adaptive import Knee
 from tqmisp.pipeline.limits import Limits
 from tqmisp.pipeline.progress import Progress
-from tqmisp.pipeline.protocols import Mapper, Outcome, Page, Refusal, Sink, Slice, Source
+from tqmisp.pipeline.protocols import Mapper, Sink, Source
 from tqmisp.pipeline.retry import RetryPolicy
 from tqmisp.pipeline.run import run as run_pipeline
 from tqmisp.pipeline.stop import Stop
+from tqmisp.threatq.singles import KEYS_A_PAGE, Singles, in_lists
 from tqmisp.threatq.source import ThreatQSource
 
 log = get_logger(__name__)
-
-KEYS_A_PAGE = 100
-"""Indicators that are asked for one by one before their page goes on."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +94,7 @@ class Transfer:
         Raises:
             MispError: MISP could not be read.
         """
-        may_make_tags = account.may_make_tags
-        mapper = IndicatorMapper(
-            identity.namespace(settings.threatq.url, settings.events.namespace),
-            settings.mapping,
-            threatq_url=settings.threatq.url,
-            may_make_tags=may_make_tags,
-            known_tags=frozenset() if may_make_tags else await known_tags(misp, place.retry),
-        )
+        mapper = await mapper_for(settings, misp, account, place.retry)
         transfer = cls(settings, place, misp, mapper)
         ledger = transfer.ledger
         await ledger.load()
@@ -176,7 +166,7 @@ class Transfer:
             )
         settlement = self._settlement()
         if not self._place.stop.requested:
-            await self._again(source, _lists(await settlement.left()), count=True)
+            await self._again(source, in_lists(await settlement.left()), count=True)
         if self._place.stop.requested:
             return False
         await settlement.finish()
@@ -192,7 +182,7 @@ class Transfer:
             Why nothing was withdrawn, where that needs somebody's leave.
         """
         ledger, options = self.ledger, self._settings.retire
-        await self._again(source, _lists(ledger.take_deferred()))
+        await self._again(source, in_lists(ledger.take_deferred()))
         if options.policy == "leave" and not options.statuses and not options.types:
             return None
         retirement = self._retirement
@@ -211,12 +201,12 @@ class Transfer:
         progress = Progress()
         await run_pipeline(retirement, Retirer(options), retirement, self._sinks(progress), **self._bounds(progress))
         await ledger.flush()
-        await self._again(source, _lists(retirement.heirs))
+        await self._again(source, in_lists(retirement.heirs))
         return None
 
     async def replay(self, source: ThreatQSource, keys: Sequence[int]) -> None:
         """Deliver some indicators as ThreatQ has them now."""
-        await self._again(source, _lists(keys), count=True)
+        await self._again(source, in_lists(keys), count=True)
 
     async def account(self) -> TargetReceipt:
         """Publish where asked, look once more at every event that was written to, and draw up the balance."""
@@ -319,7 +309,7 @@ class Transfer:
         if not count:
             self.ledger.tally = Tally()
         try:
-            await self._deliver(OneByOne(source, keys), self._mapper, progress)
+            await self._deliver(Singles(source, keys), self._mapper, progress)
             await self.ledger.flush()
         finally:
             self.ledger.tally = tally
@@ -331,7 +321,7 @@ class Transfer:
         await run_pipeline(source, mapper, self.ledger, self._sinks(progress), **self._bounds(progress))
 
     def _sinks(self, progress: Progress) -> list[Sink[EventRef, Planned]]:
-        return [_Heard(self._sink, self._place.listener, progress)] * self._settings.misp.consumers
+        return [Heard(self._sink, self._place.listener, progress)] * self._settings.misp.consumers
 
     def _bounds(self, progress: Progress) -> _Bounds:
         limits = replace(self._settings.pipeline, slice_items=self._settings.events.slice_size)
@@ -343,26 +333,6 @@ class Transfer:
         return Settlement(place.journal, place.target, self.ledger.refs, self._sink.look, wait=wait)
 
 
-class OneByOne:
-    """Indicators that are asked for one at a time; implements :class:`tqmisp.pipeline.protocols.Source`."""
-
-    def __init__(self, source: ThreatQSource, keys: AsyncGenerator[list[int], None]) -> None:
-        self._source = source
-        self._keys = keys
-
-    async def shards(self) -> Sequence[OneByOne]:
-        """One part: the list."""
-        return [self]
-
-    async def pages(self) -> AsyncGenerator[Page[Indicator], None]:
-        """Yield what ThreatQ still has of the list."""
-        async with aclosing(self._keys) as lists:
-            async for keys in lists:
-                found = [await self._source.one(key) for key in keys]
-                kept = [each for each in found if isinstance(each, Indicator)]
-                yield Page(kept, 0, [each for each in found if isinstance(each, Refusal)])
-
-
 class _Bounds(TypedDict):
     """What every pipeline of a run is given."""
 
@@ -372,28 +342,29 @@ class _Bounds(TypedDict):
     stop: Stop
 
 
-class _Heard:
-    """A sink whose deliveries are told to a listener."""
+async def mapper_for(
+    settings: Settings, misp: MispClient, account: Account | None, retry: RetryPolicy
+) -> IndicatorMapper:
+    """The mapper of the settings, which sends the tags that the key may make or MISP has.
 
-    def __init__(self, sink: MispSink, listener: Listener, progress: Progress) -> None:
-        self._sink = sink
-        self._listener = listener
-        self._progress = progress
+    Args:
+        settings: what is mapped, and how.
+        misp: asked for its tags.
+        account: whose key it is; None where MISP cannot be asked, and all tags are sent.
+        retry: when to repeat that.
 
-    async def deliver(self, part: Slice[EventRef, Planned]) -> Outcome[EventRef, Planned]:
-        outcome = await self._sink.deliver(part)
-        progress = self._progress
-        remaining = None
-        if progress.total is not None:
-            known = progress.settled + progress.refused + progress.stored + len(part.items)
-            remaining = max(0, progress.total - known)
-        self._listener.on_slice_stored(len(part.items), remaining)
-        return outcome
-
-
-async def _lists(keys: Sequence[int]) -> AsyncGenerator[list[int], None]:
-    for start in range(0, len(keys), KEYS_A_PAGE):
-        yield list(keys[start : start + KEYS_A_PAGE])
+    Raises:
+        ConfigError: the mapping cannot be used.
+        MispError: MISP could not be asked for its tags.
+    """
+    may_make_tags = account is None or account.may_make_tags
+    return IndicatorMapper(
+        identity.namespace(settings.threatq.url, settings.events.namespace),
+        settings.mapping,
+        threatq_url=settings.threatq.url,
+        may_make_tags=may_make_tags,
+        known_tags=frozenset() if may_make_tags else await known_tags(misp, retry),
+    )
 
 
 def _size_of(item: Planned) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import anyio
 from sqlalchemy import Connection
 
 from tqmisp.journal.held import Held
 from tqmisp.journal.leaving import REPLACED, Leaving
+from tqmisp.journal.mappable import Mappable
 from tqmisp.journal.positions import Positions, Read
 from tqmisp.journal.rows import Found, Known, Merged, Owner, Place, Rows
 from tqmisp.journal.schema import WITHDRAWN, State
@@ -23,45 +24,6 @@ from tqmisp.pipeline.protocols import Mapped, Outcome, Page, Refusal, Slice
 
 CHANGED = b"\0" * 8
 """A fingerprint that no attribute has: whatever ThreatQ gives next is a change."""
-
-
-class Mappable(Protocol):
-    """What the ledger must know of an attribute."""
-
-    @property
-    def key(self) -> int:
-        """The id of its indicator."""
-        ...
-
-    @property
-    def uuid(self) -> bytes:
-        """16 bytes."""
-        ...
-
-    @property
-    def fingerprint(self) -> bytes:
-        """8 bytes that change when the payload changes."""
-        ...
-
-    @property
-    def fold(self) -> int:
-        """Equal for values that MISP takes for one; 64 bits, signed."""
-        ...
-
-    @property
-    def payload(self) -> bytes:
-        """A JSON object without a timestamp."""
-        ...
-
-    @property
-    def marks(self) -> bytes:
-        """Of what is sent; kept to tell later what people have changed."""
-        ...
-
-    @property
-    def rescued(self) -> tuple[str, ...]:
-        """Names of the rules that have mended its value."""
-        ...
 
 
 class Ledger:

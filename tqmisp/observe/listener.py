@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Generic
+
+from tqmisp.pipeline.progress import Progress
+from tqmisp.pipeline.protocols import D, Outcome, Sink, Slice, V
+
 
 class Listener:
     """Told about the landmarks of a run, in the order in which they are reached.
@@ -30,3 +35,23 @@ class Listener:
 
 class Silent(Listener):
     """A listener that wants to hear nothing."""
+
+
+class Heard(Generic[D, V]):
+    """A sink whose deliveries are told to a listener."""
+
+    def __init__(self, sink: Sink[D, V], listener: Listener, progress: Progress) -> None:
+        self._sink = sink
+        self._listener = listener
+        self._progress = progress
+
+    async def deliver(self, part: Slice[D, V]) -> Outcome[D, V]:
+        """Bring a slice to its destination, and tell of it."""
+        outcome = await self._sink.deliver(part)
+        progress = self._progress
+        remaining = None
+        if progress.total is not None:
+            known = progress.settled + progress.refused + progress.stored + len(part.items)
+            remaining = max(0, progress.total - known)
+        self._listener.on_slice_stored(len(part.items), remaining)
+        return outcome
