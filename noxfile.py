@@ -39,7 +39,8 @@ _find_pythons()
 def tests(session: nox.Session) -> None:
     """Run the tests; on every Python from the oldest to the newest that is installed, the long ones on the oldest."""
     session.install("-q", "-e", ".", *GROUPS["tests"], *GROUPS["bench"])
-    chosen = [] if session.python == PYTHONS[0] else ["-m", "not long"]
+    # one by one on the oldest, where what is printed on the way can be read; the others only say whether they agree
+    chosen = [] if session.python == PYTHONS[0] else ["-m", "not long", "-n", "auto", "--dist", "loadfile"]
     session.run("pytest", *chosen, *session.posargs)
 
 
