@@ -310,7 +310,14 @@ class Export:
         complete = mark is None and selection.since is None and selection.until is None
         if mark is not None:
             selection = replace(selection, since=max(filter(None, (selection.since, _before(mark)))))
-        source = ThreatQSource(self._threatq, selection, wide=mark is not None, on_total=self._on_total)
+        source = ThreatQSource(
+            self._threatq,
+            selection,
+            wide=mark is not None,
+            on_total=self._on_total,
+            recognise=partial(transfer.recognise, types=receipt.types),
+            salt=transfer.salt,
+        )
         sweep = hashlib.sha256(f"{scope} {mark} {full}".encode()).hexdigest()
         finished = await transfer.read(source, receipt, sweep, complete=complete)
         receipt.source = source.description() | {"incremental_since": selection.since if mark is not None else None}

@@ -42,6 +42,8 @@ class Indicator(NamedTuple):
     adversaries: tuple[str, ...] = ()
     malware: tuple[str, ...] = ()
     attributes: tuple[tuple[str, str], ...] = ()
+    stamp: int = 0
+    """Changes when anything changes in the row that it was read from; 0 where that is not known."""
 
 
 class EventRef(NamedTuple):
@@ -97,6 +99,8 @@ class Planned(NamedTuple):
     """Marks of what has been sent before and people may have worked on; empty where nothing of it was confirmed."""
     deletes: bool = False
     """Whether MISP will not count it any more."""
+    stamp: int = 0
+    """Of the row that it was made from; 0 where that is not to be recognised."""
 
 
 class Leaver(NamedTuple):

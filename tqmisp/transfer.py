@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import TypedDict
 from zoneinfo import ZoneInfo
 
+import anyio
 import orjson
 from sqlalchemy import Connection
 
@@ -34,7 +35,7 @@ from tqmisp.model import EventRef, Indicator, Planned
 from tqmisp.observe.advice import advise
 from tqmisp.observe.listener import Heard, Listener
 from tqmisp.observe.receipt import EventLine, Receipt, TargetReceipt
-from tqmisp.observe.timeline import CountTypes
+from tqmisp.observe.timeline import CountTypes, count_types
 from tqmisp.pipeline.adaptive import Knee
 from tqmisp.pipeline.limits import Limits
 from tqmisp.pipeline.progress import Progress
@@ -42,6 +43,7 @@ from tqmisp.pipeline.protocols import Mapper, Sink, Source
 from tqmisp.pipeline.retry import RetryPolicy
 from tqmisp.pipeline.run import run as run_pipeline
 from tqmisp.pipeline.stop import Stop
+from tqmisp.threatq.recognition import Sighting
 from tqmisp.threatq.singles import KEYS_A_PAGE, Singles, in_lists
 from tqmisp.threatq.source import ThreatQSource
 
@@ -86,6 +88,14 @@ class Transfer:
         self._mapper = mapper
         self._rows_read = 0
         self._sink: MispSink
+        self.salt = b""
+        """Names all that decides what a row becomes, beside the row and the selection."""
+
+    async def recognise(self, rows: Sequence[Sighting], types: dict[str, dict[str, int]]) -> set[int]:
+        """Which rows of the source need no look, as MISP has what was made of them; counts these by type."""
+        known = await self.ledger.recognise([(row.key, row.stamp) for row in rows])
+        count_types(types, (row.type for row in rows if row.key in known))
+        return known
 
     @classmethod
     async def open(cls, settings: Settings, place: Place, misp: MispClient, account: Account) -> Transfer:
@@ -96,6 +106,7 @@ class Transfer:
         """
         mapper = await mapper_for(settings, misp, account, place.retry)
         transfer = cls(settings, place, misp, mapper)
+        transfer.salt = await anyio.to_thread.run_sync(lambda: mapper.version)  # looks up what is installed
         ledger = transfer.ledger
         await ledger.load()
         knee = Knee.from_json(await place.journal.learned(place.target))
@@ -151,7 +162,7 @@ class Transfer:
         ledger, journal = self.ledger, self._place.journal
         going_on = await self._go_on(source, scope)
         if complete:
-            await ledger.see(begin=not going_on)
+            await ledger.see(begin=going_on is None, with_ledger=going_on is True)
         mapper = CountTypes(self._mapper, attrgetter("type"), receipt.types)
         progress = self._place.progress
         before = progress.read  # of a verification, perhaps
@@ -223,8 +234,9 @@ class Transfer:
             refs = list(ledger.events.values())
         await ledger.settle_due(due)
         progress.phase = "checking"
+        expected = await ledger.counts(refs)
         for ref in refs:
-            await self._look_at(ref, line)
+            await self._look_at(ref, line, expected[ref.number])
         for each in fields(Tally):
             counted = getattr(ledger.tally, each.name)
             setattr(line, each.name, dict(+counted) if isinstance(counted, Counter) else counted)
@@ -249,7 +261,7 @@ class Transfer:
         line.advice = advise(progress, seconds=progress.seconds(), busy=progress.busy(), correlates=correlates).text
         return line
 
-    async def _look_at(self, ref: EventRef, line: TargetReceipt) -> None:
+    async def _look_at(self, ref: EventRef, line: TargetReceipt, expected: int) -> None:
         """Compare what the ledger and what MISP count in an event."""
         reader = self._sink.reader
         event = (await reader.events([ref.uuid])).get(ref.uuid)
@@ -260,14 +272,13 @@ class Transfer:
                 "an event of ours is not in MISP any more; what was in it stays out", uuid=ref.uuid, info=ref.info
             )
             return
-        expected = await self.ledger.count(ref)
         held = event.attributes
         if expected > held:
             held = await reader.count(ref.uuid)  # MISP does not count along with every way to edit
         if expected > held:
             async for found in reader.of_event(ref.uuid, deleted=True):
                 self.ledger.tally.kept["deleted"] += await self.ledger.note_deleted([each.uuid for each in found])
-            expected = await self.ledger.count(ref)
+            expected = (await self.ledger.counts([ref]))[ref.number]
         line.events.append(
             EventLine(
                 ref.uuid,
@@ -283,23 +294,33 @@ class Transfer:
                 f"{ref.info}: {expected} attributes were confirmed, MISP counts {held}; tqmisp verify shows which."
             )
 
-    async def _go_on(self, source: ThreatQSource, scope: str) -> bool:
-        """Note how far the source is accounted for, from where an earlier run broke off, if one did."""
+    async def _go_on(self, source: ThreatQSource, scope: str) -> bool | None:
+        """Note how far the source is accounted for, from where an earlier run broke off.
+
+        Returns:
+            None if no run did; otherwise whether the reading that goes on is the one that has filled the ledger.
+        """
         place = self._place
         plan = await place.journal.sweep(place.target, scope)
         known: dict[int, str] = {}
+        filled: bool | None = None
         if plan is not None:
             held = orjson.loads(plan)
+            filled = bool(held.get("filled"))
             known = {int(part): position for part, position in held["positions"].items()}
             source.resume(held["source"], known)
             log.info("an earlier run broke off; going on where it was", parts=len(known))
 
         def keep(connection: Connection, positions: Mapping[int, str]) -> None:
-            held = {"source": source.plan(), "positions": {str(part): text for part, text in positions.items()}}
+            held = {
+                "source": source.plan(),
+                "positions": {str(part): text for part, text in positions.items()},
+                "filled": self.ledger.is_of_this_reading,
+            }
             place.journal.keep_sweep(connection, place.target, scope, orjson.dumps(held).decode())
 
         self.ledger.follow(known, keep)
-        return plan is not None
+        return filled
 
     async def _again(
         self, source: ThreatQSource, keys: AsyncGenerator[list[int], None], *, count: bool = False

@@ -28,6 +28,7 @@ class Attribute(NamedTuple):
     payload: bytes = b'{"value":"x"}'
     marks: bytes = b"marks"
     rescued: tuple[str, ...] = ()
+    stamp: int = 0
 
 
 def attribute(key: int, value: int | None = None, *, version: str = "first...", fold: int | None = None) -> Attribute:

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, func, select, update
 
-from tqmisp.journal.ledger import CHANGED
-from tqmisp.journal.schema import PRESENT, State, events, ledger, refusals, runs, slices
+from tqmisp.journal.schema import PRESENT, STALE, State, events, ledger, refusals, runs, slices
 from tqmisp.journal.store import Journal
 from tqmisp.model import EventRef
 
@@ -100,9 +99,7 @@ class Audit:
                 for start in range(0, len(uuids), ROWS_A_PAGE):
                     here = ledger.c.uuid.in_(uuids[start : start + ROWS_A_PAGE]) & ledger.c.state.in_(PRESENT)
                     marked += connection.execute(
-                        update(ledger)
-                        .where(ledger.c.target_id == self._target, here)
-                        .values(fingerprint=CHANGED, **values)
+                        update(ledger).where(ledger.c.target_id == self._target, here).values(stamp=STALE, **values)
                     ).rowcount
             return marked
 
@@ -132,7 +129,7 @@ class Audit:
                 here = ledger.c.indicator_id.in_(keys[start : start + ROWS_A_PAGE])
                 tried = ledger.c.state.in_((State.QUARANTINED, State.LIVE))
                 connection.execute(
-                    update(ledger).where(ledger.c.target_id == self._target, here, tried).values(fingerprint=CHANGED)
+                    update(ledger).where(ledger.c.target_id == self._target, here, tried).values(stamp=STALE)
                 )
             return keys
 

@@ -26,11 +26,13 @@ class Held:
     """Attributes to withdraw, with the reason."""
     back: set[Place] = field(default_factory=set)
     """Attributes that are not to be withdrawn any more."""
+    stamps: dict[Place, int] = field(default_factory=dict)
+    """Of attributes that are as they should be, though the rows of their indicators are not as they were."""
     drops: set[Place] = field(default_factory=set)
     """Rows to delete: never delivered, and their indicators have left or changed."""
     pages: int = 0
 
     def is_full(self) -> bool:
         """Whether it is time for a transaction of its own."""
-        rows = len(self.merged) + len(self.refused) + len(self.seen) + len(self.leaving) + len(self.drops)
-        return rows >= ROWS or self.pages >= PAGES
+        waiting = (self.merged, self.refused, self.seen, self.leaving, self.stamps, self.drops)
+        return sum(map(len, waiting)) >= ROWS or self.pages >= PAGES

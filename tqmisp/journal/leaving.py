@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, and_, delete, func, insert, literal, select
+from sqlalchemy import Connection, and_, delete, func, insert, literal, select, text
 
 from tqmisp.journal.bulk import insert_rows, select_in
 from tqmisp.journal.rows import Place
-from tqmisp.journal.schema import State, leaving, ledger, seen
+from tqmisp.journal.schema import ASIDE, State, leaving, ledger, seen
 from tqmisp.model import Leaver
 
 ABSENT = "absent"
@@ -53,21 +53,25 @@ class Leaving:
 
     def among(self, connection: Connection, keys: Sequence[int]) -> set[Place]:
         """Those on the list that belong to these indicators."""
-        query = select(leaving.c.indicator_id, leaving.c.uuid)
-        query = query.where(leaving.c.target_id == self._target, leaving.c.indicator_id.in_(keys))
-        return {(row[0], row[1]) for row in connection.execute(query)}
+        query = select(leaving.c.indicator_id, leaving.c.uuid).where(leaving.c.target_id == self._target)
+        return {(row[0], row[1]) for row in select_in(connection, query, leaving.c.indicator_id, keys)}
 
     def tidy(self, connection: Connection) -> None:
         """Take off the list what is not in MISP any more, or never was."""
         live = select(ledger.c.uuid).where(SAME, ledger.c.state == State.LIVE).exists()
         connection.execute(delete(leaving).where(leaving.c.target_id == self._target, ~live))
 
-    def count(self, connection: Connection) -> tuple[int, int]:
-        """How many are on the list, and how many attributes MISP holds of ours in all."""
-        listed = select(func.count()).select_from(leaving).where(leaving.c.target_id == self._target)
-        live = select(func.count()).select_from(ledger)
-        live = live.where(ledger.c.target_id == self._target, ledger.c.state == State.LIVE)
-        return int(connection.scalar(listed) or 0), int(connection.scalar(live) or 0)
+    def count(self, connection: Connection) -> int:
+        """How many are on the list."""
+        query = select(func.count()).select_from(leaving).where(leaving.c.target_id == self._target)
+        return int(connection.scalar(query) or 0)
+
+    def live(self, connection: Connection) -> int:
+        """How many attributes MISP holds of ours in all; reads the whole ledger."""
+        query = select(func.count()).select_from(ledger)
+        return int(
+            connection.scalar(query.where(ledger.c.target_id == self._target, ledger.c.state == State.LIVE)) or 0
+        )
 
     def next(self, connection: Connection, after: Place | None, limit: int, code: str | None = None) -> list[Leaver]:
         """The next attributes on the list in the order of their indicators, behind a place."""
@@ -101,18 +105,16 @@ class Leaving:
 
     # -- what a complete reading has come across
 
-    def begin(self, connection: Connection) -> None:
-        """Forget what an earlier reading has come across."""
+    def begin(self, connection: Connection, *, with_ledger: bool) -> None:
+        """Forget what an earlier reading has come across, or note all that the ledger knows as come across."""
         connection.execute(delete(seen).where(seen.c.target_id == self._target))
+        if with_ledger:
+            known = select(ledger.c.indicator_id, ledger.c.target_id).where(ledger.c.target_id == self._target)
+            connection.execute(insert(seen).from_select([column.name for column in seen.columns], known.distinct()))
 
     def see(self, connection: Connection, keys: Sequence[int]) -> None:
         """Note indicators that the reading has come across."""
-        if not keys:
-            return
-        query = select(seen.c.indicator_id).where(seen.c.target_id == self._target)
-        known = select_in(connection, query, seen.c.indicator_id, keys)
-        new = set(keys).difference(row[0] for row in known)
-        insert_rows(connection, seen, [(key, self._target) for key in new])
+        insert_rows(connection, seen, [(key, self._target) for key in keys], known=True)
 
     def find_absent(self, connection: Connection, run: int) -> None:
         """Put on the list whatever the reading has not come across, and drop what was never delivered of that."""
@@ -129,4 +131,4 @@ class Leaving:
             )
         )
         undelivered = (State.MERGED, State.QUARANTINED, State.PLANNED)
-        connection.execute(delete(ledger).where(gone, ledger.c.state.in_(undelivered)))
+        connection.execute(delete(ledger).where(gone, ledger.c.state.in_(undelivered), text(f"({ASIDE})")))

@@ -14,16 +14,13 @@ from tqmisp.journal.leaving import REPLACED, Leaving
 from tqmisp.journal.mappable import Mappable
 from tqmisp.journal.positions import Positions, Read
 from tqmisp.journal.rows import Found, Known, Merged, Owner, Place, Rows
-from tqmisp.journal.schema import WITHDRAWN, State
+from tqmisp.journal.schema import STALE, WITHDRAWN, State
 from tqmisp.journal.series import OpenEvent, Series
 from tqmisp.journal.store import Journal
 from tqmisp.journal.tally import Tally
 from tqmisp.journal.writer import OUT, Home, Keep, Promise, Writer, Writing
 from tqmisp.model import Change, EventRef, Leaver, Planned
 from tqmisp.pipeline.protocols import Mapped, Outcome, Page, Refusal, Slice
-
-CHANGED = b"\0" * 8
-"""A fingerprint that no attribute has: whatever ThreatQ gives next is a change."""
 
 
 class Ledger:
@@ -43,7 +40,9 @@ class Ledger:
     Attributes:
         tally: what became of the indicators so far.
         events: the events that this run has written to, by their number.
-        is_new: whether nothing was ever promised to this target.
+        is_new: whether nothing was ever promised to this target before this run.
+        is_of_this_reading: whether all that was ever promised was read by the present reading of the source, so that
+            nothing can have left it.
         refs: all events of ours that are known, by their number.
     """
 
@@ -61,6 +60,7 @@ class Ledger:
         self.tally = Tally()
         self.events: dict[int, EventRef] = {}
         self.is_new = True
+        self.is_of_this_reading = False
         self._database = journal.database
         self._rows = Rows(target)
         self._leaving = Leaving(target)
@@ -105,10 +105,8 @@ class Ledger:
             self.refs[ref.number] = ref
             if ref.date == self._date:
                 self._series.resume(OpenEvent(ref, part, self._capacity if closed else attributes))
-        for event in self._series.open:
-            event.folds = rows.folds(connection, event.ref.number)
         self._refused_before = rows.refused(connection)
-        self._any_leaving = self._leaving.count(connection)[0] > 0
+        self._any_leaving = self._leaving.count(connection) > 0
 
     def _event(self, number: int, part: int) -> EventRef:
         uuid, info = self._make_event(part)
@@ -126,11 +124,18 @@ class Ledger:
             self._instead[ref.number] = other
         return self._instead[ref.number]
 
-    async def see(self, *, begin: bool) -> None:
-        """Note from now on which indicators are read, so that :meth:`find_absent` knows which are not."""
-        self._seeing = True
-        if begin:
-            await self._database.do(self._leaving.begin)
+    async def see(self, *, begin: bool, with_ledger: bool) -> None:
+        """Note from now on which indicators are read, so that it can be told afterwards which are not.
+
+        Args:
+            begin: forget those of an earlier reading.
+            with_ledger: whether the reading that goes on is the one that has filled the ledger, see
+                :attr:`is_of_this_reading`.
+        """
+        self.is_of_this_reading = begin and self.is_new
+        self._seeing = not self.is_of_this_reading
+        if begin or with_ledger:
+            await self._database.do(lambda connection: self._leaving.begin(connection, with_ledger=with_ledger))
 
     def follow(self, known: Mapping[int, str], keep: Keep) -> None:
         """Note from now on how far the parts of the source are accounted for.
@@ -142,17 +147,41 @@ class Ledger:
         self._positions = Positions(known)
         self._keep_positions = keep
 
+    async def recognise(self, rows: Sequence[tuple[int, int]]) -> set[int]:
+        """Which indicators need no look, as MISP has what was made of their rows and nothing is to be done about them.
+
+        Args:
+            rows: the ids of indicators with the stamps of their rows.
+        """
+        if self.is_new:
+            return set()
+        asked = [row for row in rows if row[0] not in self._refused_before]
+
+        def find(connection: Connection) -> set[int]:
+            strange = self._rows.strange(connection, asked)
+            if self._any_leaving:
+                strange.update(key for key, _ in self._leaving.among(connection, [key for key, _ in asked]))
+            return strange
+
+        return {key for key, _ in asked}.difference(await self._database.do(find)) if asked else set()
+
     async def admit(self, page: Page[object], mapped: Mapped[Mappable]) -> Iterable[tuple[EventRef, Sequence[Planned]]]:
         """Sort the attributes of a page into those that need no delivery and those that do, by event."""
         tally = self.tally
         refused = [*page.refusals, *mapped.refusals]
-        tally.read += len(page.items) + len(page.refusals)
+        tally.read += len(page.items) + len(page.refusals) + len(page.recognised)
+        tally.unchanged += len(page.recognised)
         self._note(refused)
         gone = {refusal.key: refusal for refusal in refused if refusal.key >= 0}
         late = self._late()
         wanted = [(each.key, each.uuid) for each in (*mapped.items, *(each for each, _ in late))]
         self._just_promised, self._just_merged = {}, set()
-        found, listed = await self._database.do(lambda connection: self._look_up(connection, wanted, list(gone)))
+        unread = {event.ref.number: event for event in self._series.open if event.folds is None}
+        found, listed, folds = await self._database.do(
+            lambda connection: self._look_up(connection, wanted, list(gone), list(unread))
+        )
+        for number, values in folds.items():
+            unread[number].folds = values
         held = self._held  # not before: a transaction in the meantime has written the one there was
         batch = _Batch(int(self._now()), self._positions.read(page.position), {})
         for attribute in mapped.items:
@@ -166,6 +195,7 @@ class Ledger:
                 read.outstanding -= 1
         self._part(found, set(wanted), gone, listed)
         if self._seeing:
+            held.seen += page.recognised
             held.seen += [key for key, _ in wanted]
             held.seen += gone
         held.pages += 1
@@ -174,12 +204,20 @@ class Ledger:
         return batch.groups.items()
 
     def _look_up(
-        self, connection: Connection, wanted: Sequence[Place], gone: Sequence[int]
-    ) -> tuple[Found, set[Place]]:
+        self, connection: Connection, wanted: Sequence[Place], gone: Sequence[int], unread: Sequence[int]
+    ) -> tuple[Found, set[Place], dict[int, set[int]]]:
+        """What is known of a page, what of it is to be withdrawn, and if something is new, the folds of these events.
+
+        To read folds is to read the whole ledger, which a run that finds nothing new need not do.
+        """
         listed: set[Place] = set()
         if self._any_leaving:
             listed = self._leaving.among(connection, [*(key for key, _ in wanted), *gone])
-        return self._rows.look_up(connection, wanted, gone), listed
+        found = self._rows.look_up(connection, wanted, gone)
+        folds: dict[int, set[int]] = {}
+        if unread and any(found.is_new(place) for place in wanted):
+            folds = self._rows.folds(connection, unread)
+        return found, listed, folds
 
     def _decide(self, attribute: Mappable, found: Found, batch: _Batch) -> None:
         """What an indicator needs, from what is known of it and of whoever has the same attribute."""
@@ -206,7 +244,7 @@ class Ledger:
 
     def _again(self, attribute: Mappable, row: Known, batch: _Batch) -> None:
         """Decide about an indicator that has become the same attribute before."""
-        same = row.fingerprint == attribute.fingerprint
+        same = row.fingerprint == attribute.fingerprint and row.stamp != STALE
         ref = self.refs[row.event_id]
         # newer than what MISP has by a second at least, or MISP takes it for a repetition
         newer = max(batch.now, row.timestamp + 1)
@@ -221,6 +259,8 @@ class Ledger:
             self.tally.refuse(*(before or ("quarantined", "refused_by_misp")))
         elif same:
             self.tally.unchanged += 1
+            if attribute.stamp not in {0, row.stamp}:
+                self._held.stamps[attribute.key, attribute.uuid] = attribute.stamp
         elif row.state == State.QUARANTINED:
             self._plan(attribute, ref, newer, Change.RETRY, batch)
         else:
@@ -263,7 +303,8 @@ class Ledger:
     ) -> None:
         key, uuid, mark, fold = attribute.key, attribute.uuid, attribute.fingerprint, attribute.fold
         body = b'%b,"timestamp":"%d"}' % (attribute.payload[:-1], timestamp)
-        batch.plan(ref, Planned(key, uuid, mark, fold, timestamp, change, body, attribute.marks, base))
+        stamp = attribute.stamp
+        batch.plan(ref, Planned(key, uuid, mark, fold, timestamp, change, body, attribute.marks, base, False, stamp))
         self._unconfirmed[uuid] = Busy(key, ref.number, batch.read)
 
     def _merge(self, attribute: Mappable, event_id: int, *, known: bool) -> None:
@@ -414,9 +455,10 @@ class Ledger:
         """Note that an event is not in MISP any more; how many of its attributes were delivered."""
         return await self._database.do(lambda connection: self._rows.set_event_deleted(connection, event.number))
 
-    async def count(self, event: EventRef) -> int:
-        """How many attributes of an event the ledger takes for delivered, and not withdrawn by deletion."""
-        return await self._database.do(lambda connection: self._rows.count(connection, event.number))
+    async def counts(self, events: Iterable[EventRef]) -> dict[int, int]:
+        """How many attributes of events the ledger takes for delivered, and not withdrawn by deletion, by number."""
+        numbers = {event.number for event in events}
+        return await self._database.do(lambda connection: self._rows.counts(connection, numbers)) if numbers else {}
 
 
 class Busy(NamedTuple):

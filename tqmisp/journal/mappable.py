@@ -29,6 +29,11 @@ class Mappable(Protocol):
         ...
 
     @property
+    def stamp(self) -> int:
+        """Changes when anything changes in the row that it was made from; 0 where it is not to be recognised."""
+        ...
+
+    @property
     def payload(self) -> bytes:
         """A JSON object without a timestamp."""
         ...

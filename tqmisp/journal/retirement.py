@@ -9,9 +9,9 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 from tqmisp.journal.leaving import ABSENT, Leaving
-from tqmisp.journal.ledger import CHANGED, Ledger
+from tqmisp.journal.ledger import Ledger
 from tqmisp.journal.rows import Place, Rows
-from tqmisp.journal.schema import State
+from tqmisp.journal.schema import STALE, State
 from tqmisp.journal.store import Journal
 from tqmisp.model import EventRef, Leaver, Planned
 from tqmisp.pipeline.protocols import Mapped, Outcome, Page, Slice
@@ -55,15 +55,18 @@ class Retirement:
 
     async def find_absent(self) -> None:
         """List the attributes of all indicators that a complete reading has not come across."""
+        if self._ledger.is_of_this_reading:
+            return
         await self._database.do(lambda connection: self._leaving.find_absent(connection, self._run))
         self._ledger.expect_leavers()
 
     async def listed(self) -> tuple[int, int]:
-        """How many attributes are listed to be withdrawn, and how many MISP holds of ours in all."""
+        """How many attributes are listed to be withdrawn, and of how many that MISP holds of ours if any are."""
 
         def work(connection: Connection) -> tuple[int, int]:
             self._leaving.tidy(connection)
-            return self._leaving.count(connection)
+            listed = self._leaving.count(connection)
+            return listed, self._leaving.live(connection) if listed else 0
 
         return await self._database.do(work)
 
@@ -126,7 +129,7 @@ def _inherited(heir: int, leaver: Leaver) -> tuple[int, bytes, dict[str, object]
         heir,
         leaver.uuid,
         {
-            "fingerprint": CHANGED,
+            "stamp": STALE,
             "event_id": leaver.event,
             "timestamp": leaver.timestamp,
             "state": int(State.LIVE),

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
 
-from tqmisp.journal.bulk import insert_rows, select_in
-from tqmisp.journal.schema import PRESENT, State, events, ledger, refusals, slices
+from tqmisp.journal.bulk import change_rows, insert_rows, select_from, select_in
+from tqmisp.journal.schema import ASIDE, PRESENT, State, events, ledger, refusals, slices
 from tqmisp.model import EventRef, Planned
 from tqmisp.pipeline.protocols import Refusal
 
@@ -30,6 +30,7 @@ class Known(NamedTuple):
     timestamp: int
     state: int
     marks: bytes = b""
+    stamp: int = 0
 
 
 class Owner(NamedTuple):
@@ -45,6 +46,11 @@ class Found(NamedTuple):
     known: Mapping[Place, Known]
     owners: Mapping[bytes, Owner]
     """Whose the attributes are that are new, or shared."""
+
+    def is_new(self, place: Place) -> bool:
+        """Whether nobody has the attribute, as far as is known."""
+        row = self.known.get(place)
+        return (row is None or row.state == State.MERGED) and place[1] not in self.owners
 
 
 class StoredEvent(NamedTuple):
@@ -75,12 +81,14 @@ _KNOWN = (
     ledger.c.timestamp,
     ledger.c.state,
     ledger.c.marks,
+    ledger.c.stamp,
 )
 _THIS = (
     (ledger.c.target_id == bindparam("b_target"))
     & (ledger.c.indicator_id == bindparam("b_key"))
     & (ledger.c.uuid == bindparam("b_uuid"))
 )
+_PLACE = ("indicator_id", "target_id", "uuid")
 _FORGET = delete(refusals).where(
     refusals.c.target_id == bindparam("target"), refusals.c.indicator_id.in_(bindparam("keys", expanding=True))
 )
@@ -110,12 +118,15 @@ class Rows:
             for row in connection.execute(query)
         ]
 
-    def folds(self, connection: Connection, event: int) -> set[int]:
-        """The folded values of an event."""
-        query = select(ledger.c.fold).where(
-            ledger.c.target_id == self.target, ledger.c.event_id == event, ledger.c.state != State.MERGED
+    def folds(self, connection: Connection, numbers: Sequence[int]) -> dict[int, set[int]]:
+        """The folded values of events, by their number."""
+        query = select(ledger.c.event_id, ledger.c.fold).where(
+            ledger.c.target_id == self.target, ledger.c.event_id.in_(numbers), ledger.c.state != State.MERGED
         )
-        return set(connection.scalars(query).all())
+        folds: dict[int, set[int]] = {number: set() for number in numbers}
+        for event, fold in connection.execute(query):
+            folds[event].add(fold)
+        return folds
 
     def refused(self, connection: Connection) -> dict[int, tuple[str, str]]:
         """Kind and code of every refusal, by the id of its indicator."""
@@ -133,19 +144,42 @@ class Rows:
         shared = [each[1] for each in wanted if each not in known or known[each].state == State.MERGED]
         return Found(known, self.owners(connection, shared))
 
+    def strange(self, connection: Connection, given: Sequence[tuple[int, int]]) -> set[int]:
+        """Which of these indicators, given with the stamps of their rows, are not known to be delivered as they are.
+
+        One text comes back, however many there are: see :mod:`tqmisp.journal.bulk`.
+        """
+        ids = "group_concat(column1)"
+        if connection.dialect.name != "sqlite":
+            ids = "string_agg(column1::text, ',')"
+        mine = f"FROM ledger WHERE indicator_id = column1 AND target_id = {self.target:d}"
+        query = (
+            f"SELECT {ids} FROM given WHERE NOT EXISTS (SELECT 1 {mine} AND state = 0 AND stamp = column2) "  # noqa: S608
+            f"OR EXISTS (SELECT 1 {mine} AND (state <> 0 OR stamp <> column2))"
+        )
+        return {int(key) for (text,) in select_from(connection, query, given) if text for key in text.split(",")}
+
+    def restamp(self, connection: Connection, stamps: Mapping[Place, int]) -> None:
+        """Note that attributes which are as they should be were made from other rows than before."""
+        rows = [(key, self.target, uuid, stamp) for (key, uuid), stamp in stamps.items()]
+        change_rows(connection, ledger, _PLACE, ("stamp",), rows)
+
     def owners(self, connection: Connection, uuids: Sequence[bytes]) -> dict[bytes, Owner]:
         """Whose these attributes are."""
         rows = select_in(connection, self._known.where(ledger.c.state != State.MERGED), ledger.c.uuid, uuids)
         return {row[1]: Owner(row[0], Known(*row[1:])) for row in rows}
 
-    def count(self, connection: Connection, event: int) -> int:
-        """How many attributes of an event MISP counts, of those that were delivered."""
+    def counts(self, connection: Connection, numbers: Collection[int]) -> dict[int, int]:
+        """How many attributes of these events MISP counts, of those that were delivered.
+
+        The ledger has no index by event: all of it is read, once for all events.
+        """
         query = (
-            select(func.count())
-            .select_from(ledger)
-            .where(ledger.c.target_id == self.target, ledger.c.event_id == event, ledger.c.state.in_(PRESENT))
+            select(ledger.c.event_id, func.count())
+            .where(ledger.c.target_id == self.target, ledger.c.event_id.in_(numbers), ledger.c.state.in_(PRESENT))
+            .group_by(ledger.c.event_id)
         )
-        return int(connection.scalar(query) or 0)
+        return {**dict.fromkeys(numbers, 0), **{row[0]: row[1] for row in connection.execute(query)}}
 
     def add_event(self, connection: Connection, ref: EventRef, part: int, attributes: int) -> int:
         """Insert an event; a number of 0 means that the database chooses one. Returns its number."""
@@ -216,8 +250,8 @@ class Rows:
             connection,
             ledger,
             [
-                (key, self.target, uuid, fingerprint, fold, event, number, timestamp, live, base + marks)
-                for key, uuid, fingerprint, fold, timestamp, _, _, marks, base, _ in items
+                (key, self.target, uuid, fingerprint, fold, event, number, timestamp, live, base + marks, stamp)
+                for key, uuid, fingerprint, fold, timestamp, _, _, marks, base, _, stamp in items
             ],
         )
 
@@ -227,18 +261,17 @@ class Rows:
         insert_rows(
             connection,
             ledger,
-            [(key, self.target, uuid, mark, fold, event, 0, 0, state, b"") for key, uuid, mark, fold, event in merged],
+            [
+                (key, self.target, uuid, mark, fold, event, 0, 0, state, b"", 0)
+                for key, uuid, mark, fold, event in merged
+            ],
         )
 
     def change(self, connection: Connection, changes: Sequence[tuple[int, bytes, dict[str, object]]]) -> None:
         """Set columns of rows, given as id of the indicator, UUID, and the same columns for all."""
-        if not changes:
-            return
-        names: dict[str, BindParameter[object]] = {name: bindparam(name) for name in changes[0][2]}
-        connection.execute(
-            update(ledger).where(_THIS).values(names),
-            [{"b_target": self.target, "b_key": key, "b_uuid": uuid} | values for key, uuid, values in changes],
-        )
+        if changes:
+            rows = [(key, self.target, uuid, *values.values()) for key, uuid, values in changes]
+            change_rows(connection, ledger, _PLACE, list(changes[0][2]), rows)
 
     def set_deleted(self, connection: Connection, uuids: Sequence[bytes]) -> int:
         """Mark those of these attributes that are delivered as deleted in MISP; return how many were."""
@@ -261,11 +294,14 @@ class Rows:
 
     def drop_planned(self, connection: Connection, numbers: Sequence[int]) -> None:
         """Delete what was promised with these slices and never found again."""
+        if not numbers:
+            return
         connection.execute(
             delete(ledger).where(
                 ledger.c.target_id == self.target,
                 ledger.c.slice_id.in_(numbers),
                 ledger.c.state == State.PLANNED,
+                text(f"({ASIDE})"),
             )
         )
 

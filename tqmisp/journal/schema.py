@@ -1,6 +1,6 @@
 """The tables of the journal.
 
-About 130 bytes an indicator: UUIDs and fingerprints are raw bytes, states small numbers.
+About 140 bytes an indicator: UUIDs and fingerprints are raw bytes, states small numbers.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; a journal that carries it needs no look at the others."""
 
 metadata = MetaData()
@@ -56,6 +57,11 @@ PRESENT = (State.LIVE, State.RETIRED)
 WITHDRAWN = frozenset({State.RETIRED, State.REMOVED})
 """States of attributes that come back when their indicators are selected again."""
 
+
+STALE = -1
+"""A stamp that no row has: whatever ThreatQ gives next is a change."""
+ASIDE = "ledger.state <> 0 OR ledger.stamp = -1"
+"""Attributes that are not simply delivered: few, and with an index that SQLite uses where a query says just this."""
 
 targets = Table(
     "targets",
@@ -130,9 +136,17 @@ ledger = Table(
     Column("timestamp", BigInteger, nullable=False),
     Column("state", SmallInteger, nullable=False),
     Column("marks", LargeBinary, nullable=False, server_default=""),
+    Column("stamp", BigInteger, nullable=False, server_default="0"),
     # the target does not come first: SQLite would rather read all rows of a target than use the index beside it
     PrimaryKeyConstraint("indicator_id", "target_id", "uuid"),
     Index("ledger_uuid", "uuid", "target_id"),
+    Index(
+        "ledger_aside",
+        "target_id",
+        "state",
+        sqlite_where=text("state <> 0 OR stamp = -1"),
+        postgresql_where=text("state <> 0 OR stamp = -1"),
+    ),
     sqlite_with_rowid=False,
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tqmisp.model import EventRef
 
@@ -17,8 +17,8 @@ class OpenEvent:
     part: int
     attributes: int
     """Attributes that were given to it, on earlier runs of the day and now."""
-    folds: set[int] = field(default_factory=set)
-    """Folded values of its attributes; MISP takes one attribute of each."""
+    folds: set[int] | None = None
+    """Folded values of its attributes; MISP takes one attribute of each. None until they are read from the journal."""
 
 
 class Series:
@@ -51,15 +51,15 @@ class Series:
     def place(self, fold: int) -> EventRef:
         """Choose the event for a new attribute and count it there."""
         for event in self.open:
-            if fold not in event.folds:
+            if event.folds is not None and fold not in event.folds:
+                event.folds.add(fold)
                 break
         else:
-            event = self._begin()
-        event.folds.add(fold)
+            event = self._begin(fold)
         event.attributes += 1
         if event.attributes >= self._capacity:
             self.open.remove(event)
-            event.folds = set()
+            event.folds = None
         return event.ref
 
     def move(self, ref: EventRef) -> EventRef | None:
@@ -75,9 +75,9 @@ class Series:
                 event.ref, event.part = other, part
         return other
 
-    def _begin(self) -> OpenEvent:
+    def _begin(self, fold: int) -> OpenEvent:
         part = self._next_part()
-        event = OpenEvent(self._make(self._next_number, part), part, 0)
+        event = OpenEvent(self._make(self._next_number, part), part, 0, {fold})
         self._next_number += 1
         self._made.add(event.ref)
         self.open.append(event)

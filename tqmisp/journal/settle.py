@@ -8,13 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import anyio
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from tqmisp.journal.database import Database
 from tqmisp.journal.leaving import SAME
-from tqmisp.journal.ledger import CHANGED
 from tqmisp.journal.rows import Known, Rows
-from tqmisp.journal.schema import State, leaving, ledger, slices
+from tqmisp.journal.schema import ASIDE, STALE, State, leaving, ledger, slices
 from tqmisp.journal.store import Journal
 from tqmisp.model import EventRef
 
@@ -83,9 +82,10 @@ class Settlement:
         target = self._rows.target
         unsettled = select(slices.c.id).where(slices.c.target_id == target, slices.c.closed_at.is_(None))
         promised = (ledger.c.state == State.PLANNED) & ledger.c.slice_id.in_(unsettled)
-        changed = (ledger.c.state == State.LIVE) & (ledger.c.fingerprint == CHANGED) & (ledger.c.marks != b"")
+        changed = (ledger.c.state == State.LIVE) & (ledger.c.stamp == STALE) & (ledger.c.marks != b"")
         listed = select(leaving.c.uuid).where(SAME).exists()
         query = select(ledger.c.indicator_id).where(ledger.c.target_id == target, promised | changed, ~listed)
+        query = query.where(text(f"({ASIDE})"))
         return sorted(set(await self._database.do(lambda connection: connection.scalars(query).all())))
 
     async def finish(self) -> None:
@@ -120,9 +120,9 @@ class Settlement:
         for key, row in rows:
             there = found.get(row.uuid)
             if there is None:
-                changes.append((key, row.uuid, {"state": int(State.PLANNED), "fingerprint": row.fingerprint}))
+                changes.append((key, row.uuid, {"state": int(State.PLANNED), "stamp": row.stamp}))
             elif there != row.timestamp:  # not as it was promised: by us earlier, or by people since
-                changes.append((key, row.uuid, {"state": int(State.LIVE), "fingerprint": CHANGED}))
+                changes.append((key, row.uuid, {"state": int(State.LIVE), "stamp": STALE}))
         lost = sum(values["state"] == State.PLANNED for _, _, values in changes)
         self._rows.change(connection, changes)
         if not lost:

@@ -65,6 +65,7 @@ class Writer:
         held, rows = writing.held, self._rows
         rows.add_merged(connection, list(held.merged.values()))
         rows.add_refusals(connection, held.refused, self._run)
+        rows.restamp(connection, held.stamps)
         rows.drop(connection, held.drops)
         self._leaving.forget(connection, held.back)
         self._leaving.note(connection, held.leaving, self._run)
@@ -145,6 +146,7 @@ def _promised(item: Planned, number: int) -> tuple[int, bytes, dict[str, object]
         item.uuid,
         {
             "fingerprint": item.fingerprint,
+            "stamp": item.stamp,
             "slice_id": number,
             "timestamp": item.timestamp,
             "state": int(State.LIVE),

@@ -27,3 +27,5 @@ class Attribute(NamedTuple):
     """Tells later which of its fields people have changed, see :mod:`tqmisp.misp.marks`."""
     rescued: tuple[str, ...] = ()
     """Names of the rules that have mended the value."""
+    stamp: int = 0
+    """Of the row of the indicator; 0 where rules have mended its value, so that these are counted on every run."""

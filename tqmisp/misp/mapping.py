@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from hashlib import blake2b
+from dataclasses import asdict
+from functools import cached_property, lru_cache
+from hashlib import blake2b, sha256
+from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -65,6 +67,7 @@ class IndicatorMapper:
         known_tags: frozenset[str] = frozenset(),
     ) -> None:
         policy.check()
+        self._given = [space.hex(), threatq_url, may_make_tags, sorted(known_tags)]
         self._space = space
         self._policy = policy
         self._filings = policy.filings()
@@ -79,6 +82,16 @@ class IndicatorMapper:
         strictest = STRICTNESS.index(policy.max_tlp) if policy.max_tlp else 0
         self._too_strict = frozenset(STRICTNESS[:strictest])
         self._own_comment = bool(policy.attribute_comments or policy.link)
+
+    @cached_property
+    def version(self) -> bytes:
+        """Changes with everything that decides what an indicator becomes, so that what was mapped need not be again."""
+        parts = [
+            asdict(self._policy),
+            *self._given,
+            *map(_installed, ("tqmisp", "pymispgalaxies", "pymispwarninglists")),
+        ]
+        return sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).digest()
 
     @property
     def tags_left_out(self) -> frozenset[str]:
@@ -170,6 +183,7 @@ class IndicatorMapper:
             identity.fold(filed.type, filed.category, value),
             marks.packed(head_mark, comment_mark, dates_mark, tags_mark),
             rules,
+            0 if rules else indicator.stamp,
         )
 
     def _share(self, key: object, indicator: Indicator, trace: list[Step] | None) -> _Shared:
@@ -251,6 +265,13 @@ def _dates(start: str | None, end: str | None) -> tuple[bytes, bytes]:
 
 def _tags_json(names: Sequence[str]) -> bytes:
     return b',"Tag":' + orjson.dumps([{"name": name} for name in names]) if names else b""
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _refusal(indicator: Indicator, error: Unstorable | Filtered) -> Refusal:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic
@@ -104,8 +104,13 @@ class CountTypes(Generic[T, U]):
     def map(self, items: Sequence[T]) -> Mapped[U]:
         """Map, and count."""
         mapped = self._mapper.map(items)
-        for name, number in Counter(map(self._type_of, items)).items():
-            self._counts.setdefault(name, {"read": 0, "refused": 0})["read"] += number
+        count_types(self._counts, map(self._type_of, items))
         for refusal in mapped.refusals:
             self._counts.setdefault(refusal.label, {"read": 0, "refused": 0})["refused"] += 1
         return mapped
+
+
+def count_types(counts: dict[str, dict[str, int]], types: Iterable[str]) -> None:
+    """Count items that were read, by type."""
+    for name, number in Counter(types).items():
+        counts.setdefault(name, {"read": 0, "refused": 0})["read"] += number

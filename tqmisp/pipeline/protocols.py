@@ -43,15 +43,17 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T_co]):
-    """One answer of the source."""
+    """One answer of the source; each of its rows is in exactly one of ``items``, ``refusals`` and ``recognised``."""
 
     items: Sequence[T_co]
     size: int
     """Bytes of the answer; the queue is bounded by them."""
     refusals: Sequence[Refusal] = ()
-    """Rows of the answer that could not become items. The rows read are ``len(items) + len(refusals)``."""
+    """Rows of the answer that could not become items."""
     position: tuple[int, str] | None = None
     """The number of its shard, and the place behind it from which that shard can be read again."""
+    recognised: Sequence[int] = ()
+    """Ids of items that the source has left out, since the journal knows them as they are: nothing is to be done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,7 @@ class _Pipeline(Generic[D, U, V]):
                 groups = await self.journal.admit(page, result)
                 progress.waiting.journal += time.monotonic() - began
                 self.budget.give(page.size)
-                progress.read += len(page.items) + len(page.refusals)
+                progress.read += len(page.items) + len(page.refusals) + len(page.recognised)
                 progress.refused += len(page.refusals) + len(result.refusals)
                 full: list[Slice[D, V]] = []
                 planned = 0
@@ -183,7 +183,7 @@ class _Pipeline(Generic[D, U, V]):
                     planned += len(items)
                     full += self.batcher.feed(destination, items)
                 progress.admitted += planned
-                progress.settled += len(result.items) - planned
+                progress.settled += len(result.items) - planned + len(page.recognised)
                 if not await self._hand_over(full, slices):
                     return
             await self._hand_over(self.batcher.flush(), slices)

@@ -171,7 +171,7 @@ class RowFilter:
             return "status_not_selected"
         if indicator.score < self._score:
             return "score_below_threshold"
-        if not self._timeless and not self._in_period(indicator.touched_at):
+        if not self.in_period(indicator.touched_at):
             return "time_not_selected"
         if self._only_status_and_score:
             return None
@@ -186,7 +186,10 @@ class RowFilter:
             return "source_not_selected"
         return None
 
-    def _in_period(self, touched: str | None) -> bool:
+    def in_period(self, touched: str | None) -> bool:
+        """Whether a row that was touched then is within the time selected."""
+        if self._timeless:
+            return True
         if touched is None:
             return False
         if touched[10:11] == "T":

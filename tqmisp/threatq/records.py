@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
 from tqmisp.model import Indicator, Source
@@ -29,12 +30,20 @@ class Lookups:
     statuses: Mapping[int, str] = field(default_factory=dict)
 
 
-def to_indicators(rows: Sequence[Any], lookups: Lookups) -> tuple[list[Indicator], list[Refusal]]:
-    """Turn rows into indicators, and those that lack what is needed into refusals."""
+def to_indicators(
+    rows: Sequence[Any], lookups: Lookups, stamps: Sequence[int] = ()
+) -> tuple[list[Indicator], list[Refusal]]:
+    """Turn rows into indicators, and those that lack what is needed into refusals.
+
+    Args:
+        rows: of whatever view.
+        lookups: names behind ids.
+        stamps: those of the rows, where they have any.
+    """
     indicators: list[Indicator] = []
     refusals: list[Refusal] = []
-    for row in rows:
-        read = to_indicator(row, lookups)
+    for row, stamp in zip(rows, stamps or repeat(0), strict=False):
+        read = to_indicator(row, lookups, stamp)
         if isinstance(read, Indicator):
             indicators.append(read)
         else:
@@ -42,7 +51,7 @@ def to_indicators(rows: Sequence[Any], lookups: Lookups) -> tuple[list[Indicator
     return indicators, refusals
 
 
-def to_indicator(row: Any, lookups: Lookups) -> Indicator | Refusal:  # noqa: ANN401  whatever JSON holds
+def to_indicator(row: Any, lookups: Lookups, stamp: int = 0) -> Indicator | Refusal:  # noqa: ANN401  whatever JSON holds
     """One row as an indicator, or why it is none."""
     if not isinstance(row, dict):
         shown = (_plain(row) or "")[:SAMPLE_CHARACTERS]
@@ -77,7 +86,13 @@ def to_indicator(row: Any, lookups: Lookups) -> Indicator | Refusal:  # noqa: AN
         _names(given) if (given := get("adversaries")) else (),
         _malware(get("malware"), attributes),
         attributes,
+        stamp,
     )
+
+
+def type_of(row: Mapping[str, Any], lookups: Lookups) -> str:
+    """The name of the type of a row; empty where it has none that is known."""
+    return _name(row.get("type"), row.get("type_id"), lookups.types) or ""
 
 
 def whole(value: object) -> int | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
+
+import orjson
 
 from tqmisp.errors import ConfigError
 from tqmisp.log import get_logger
@@ -19,6 +22,7 @@ from tqmisp.threatq.lookup import Lookup
 from tqmisp.threatq.options import Selection
 from tqmisp.threatq.paging import Pager
 from tqmisp.threatq.query import RowFilter
+from tqmisp.threatq.recognition import Recognise, Sifted, sift
 from tqmisp.threatq.records import to_indicators
 from tqmisp.threatq.search import Search, first_row
 
@@ -37,6 +41,8 @@ class ThreatQSource:
         wide: read also what was touched within the time of the selection and is not selected (any more), and give it
             as refusals, so that what has left the selection can be told.
         on_total: told how many rows the server counts, before the first one is read.
+        recognise: asked which rows of a page need not be made anything of; they come as ``recognised``.
+        salt: names all else that decides what becomes of a row, for the stamps by which rows are recognised.
 
     Attributes:
         total: how many rows the server counted; None before :meth:`shards`, and where it does not say.
@@ -55,6 +61,8 @@ class ThreatQSource:
         *,
         wide: bool = False,
         on_total: Callable[[int], None] | None = None,
+        recognise: Recognise | None = None,
+        salt: bytes = b"",
     ) -> None:
         self.total: int | None = None
         self.missing = 0
@@ -75,6 +83,8 @@ class ThreatQSource:
         self._windows: list[windows.Window] | None = None
         self._positions: Mapping[int, str] = {}
         self._lookup: Lookup | None = None
+        self._recognise = recognise
+        self._salt = self._row_salt = salt
 
     def plan(self) -> dict[str, Any]:
         """What :meth:`resume` needs, as plain data."""
@@ -100,6 +110,9 @@ class ThreatQSource:
         """
         self._search = Search(self._client, self._selection, wide=self._wide)
         self.total = await self._search.prepare(self._bounds)
+        timeless = replace(self._selection, since=None, until=None)  # each row is compared with these by itself
+        settings = orjson.dumps([asdict(timeless), asdict(self._search.lookups)], option=orjson.OPT_NON_STR_KEYS)
+        self._row_salt = hashlib.sha1(self._salt + settings, usedforsecurity=False).digest()
 
     async def shards(self) -> Sequence[ThreatQShard]:
         """Find out what the server can do and how many rows there are, and divide them among the producers.
@@ -210,15 +223,26 @@ class ThreatQSource:
                 continue
             if answer is None or not (rows := pager.take(answer.data)):
                 continue  # a smaller page is to be asked for, or the pager went back, or is done
-            indicators, refusals = to_indicators(rows, self._search.lookups)
-            newest = max((each.touched_at for each in indicators if each.touched_at), default=None)
-            if newest is not None and _date(newest) is not None:
-                self._newest = newest if self._newest is None else max(self._newest, newest)
+            sifted = await self._sift(rows)
+            indicators, refusals = to_indicators(sifted.rows, self._search.lookups, sifted.stamps)
+            self._take_note([*sifted.touched, *(each.touched_at for each in indicators)])
             kept, unwanted = self._filter.apply(indicators)
-            yield Page(kept, answer.size, refusals + unwanted, (number, pager.position))
+            yield Page(kept, answer.size, refusals + unwanted, (number, pager.position), sifted.recognised)
         if pager.announced is not None and pager.rows < pager.announced:
             self.missing += pager.announced - pager.rows
             log.warning("ThreatQ gave fewer rows than it counted", counted=pager.announced, given=pager.rows)
+
+    async def _sift(self, rows: list[Any]) -> Sifted:
+        """Part rows of which nothing needs to be made from the others."""
+        if self._recognise is None:
+            return Sifted([], [], rows, [0] * len(rows))
+        return await sift(rows, self._recognise, self._row_salt, self._search.lookups, self._filter.in_period)
+
+    def _take_note(self, moments: Iterable[str | None]) -> None:
+        """Remember the newest of these moments, if it is one."""
+        newest = max(filter(None, moments), default=None)
+        if newest is not None and _date(newest) is not None:
+            self._newest = newest if self._newest is None else max(self._newest, newest)
 
     async def one(self, key: int) -> Indicator | Refusal | None:
         """One indicator as it is now, or why it is not selected; None where ThreatQ has none."""
