@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import Connection, select
 
 from tqmisp.journal import Journal, Ledger
+from tqmisp.journal.audit import Audit
 from tqmisp.journal.database import Database
+from tqmisp.journal.retirement import Retirement
 from tqmisp.journal.rows import Rows
 from tqmisp.journal.schema import State
 from tqmisp.journal.schema import ledger as ledger_table
@@ -386,3 +388,70 @@ async def test_a_page_is_not_done_with_before_its_indicators_own_what_they_shall
     assert settled == {0: "a"}
     await bring(takeover)
     assert settled == {0: "c"}
+
+
+async def test_rows_are_recognised_by_their_stamps(runs: Runs) -> None:
+    """What was delivered and has the same stamp needs no look; what is new, changed or refused does."""
+    first = await runs.start()
+    assert await first.recognise([(1, 11)]) == set()
+    made = [attribute(key)._replace(stamp=10 + key) for key in range(1, 6)]
+    await deliver(first, *made[:3], attribute(6, 3)._replace(stamp=16))
+    [refused] = await admit(first, made[3], made[4])
+    await first.promise(refused)
+    refusal = Refusal(4, "quarantined", "invalid_value", "It is not valid.")
+    await first.confirm(refused, Outcome(stored=[refused.items[1]], refused=[(refused.items[0], refusal)]))
+    await first.flush()
+
+    second = await runs.start()
+    rows = [(1, 11), (2, 99), (3, 13), (4, 14), (5, 15), (6, 16), (7, 17)]
+    assert await second.recognise(rows) == {1, 3, 5}
+    await second.admit(Page([], 1, recognised=[1, 3, 5]), Mapped([]))
+    assert (second.tally.read, second.tally.unchanged) == (3, 3)
+
+    # the row has changed, what is made of it has not: next time it is recognised
+    assert await deliver(second, made[1]._replace(stamp=99)) == []
+    await second.flush()
+    assert await (await runs.start()).recognise(rows) == {1, 2, 3, 5}
+
+
+async def test_what_is_stale_leaves_or_is_withdrawn_is_not_recognised(runs: Runs) -> None:
+    """Whatever has to be looked at goes the long way."""
+    made = [attribute(key)._replace(stamp=10 + key) for key in range(1, 4)]
+    rows = [(each.key, each.stamp) for each in made]
+    first = await runs.start()
+    await deliver(first, *made)
+    assert await Audit(runs.journal, 1).deliver_again([], [made[0].uuid]) == 1
+    second = await runs.start()
+    assert await second.recognise(rows) == {2, 3}
+    await admit(second, refusals=[Refusal(2, "filtered", "status_not_selected", "It is not selected.")])
+    await second.flush()
+    third = await runs.start()
+    assert await third.recognise(rows) == {3}
+    assert await third.note_deleted([made[2].uuid]) == 1
+    assert await third.recognise(rows) == set()
+    assert changes(await admit(third, *made)) == {1: "update"}
+
+
+async def test_a_first_reading_that_breaks_off_goes_on_with_what_it_has_met(runs: Runs) -> None:
+    """Nothing can have left a ledger that one reading has filled; those that go on with it know what it met."""
+    first = await runs.start()
+    await first.see(begin=True, with_ledger=False)
+    assert first.is_of_this_reading
+    await deliver(first, attribute(1), attribute(2))
+
+    second = await runs.start()
+    await second.see(begin=False, with_ledger=True)
+    assert not second.is_of_this_reading
+    await deliver(second, attribute(3))
+    await second.flush()
+    retirement = Retirement(runs.journal, 1, 2, second)
+    await retirement.find_absent()
+    assert await retirement.listed() == (0, 0)
+
+    third = await runs.start()
+    await third.see(begin=True, with_ledger=False)
+    await third.admit(Page([], 1, recognised=[3]), Mapped([]))
+    await third.flush()
+    retirement = Retirement(runs.journal, 1, 3, third)
+    await retirement.find_absent()
+    assert await retirement.listed() == (2, 3)

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, event, update
 from tqmisp.errors import ConfigError, LockHeld
 from tqmisp.journal import Journal, migrations, schema, store
 from tqmisp.journal.rows import Rows
+from tqmisp.journal.settle import Settlement
 
 
 async def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
@@ -177,10 +178,19 @@ async def test_looking_up_does_not_read_the_whole_ledger(tmp_path: Path) -> None
 
         wanted = [(1, b"1" * 16), (2, b"2" * 16)]
         await journal.database.do(lambda connection: Rows(1).look_up(connection, wanted))
-        by_key, by_uuid = list(asked)
-        for (statement, parameters), index in ((by_key, "indicator_id=?"), (by_uuid, "uuid=?")):
+        await journal.database.do(lambda connection: Rows(1).strange(connection, [(1, 11), (2, 12)]))
+        await journal.database.do(lambda connection: Rows(1).restamp(connection, {wanted[0]: 11}))
+        await journal.database.do(lambda connection: Rows(1).drop_planned(connection, [1]))
+        await Settlement(journal, 1, {}, _look).left()
+        indexes = ["indicator_id=?", "uuid=?", "indicator_id=?", "indicator_id=?", "ledger_aside", "ledger_aside"]
+        for (statement, parameters), index in zip(list(asked), indexes, strict=True):
             plan = await journal.database.do(partial(_explain, statement, parameters))
-            assert index in str(plan[0])
+            assert index in str(plan)
+            assert "SCAN ledger" not in str(plan)
+
+
+async def _look(_event: object, _uuids: object) -> dict[bytes, int]:
+    return {}
 
 
 def _explain(statement: str, parameters: tuple[object, ...], connection: Connection) -> Sequence[object]:
