@@ -315,8 +315,8 @@ class Export:
             selection,
             wide=mark is not None,
             on_total=self._on_total,
-            recognise=partial(transfer.recognise, types=receipt.types),
             salt=transfer.salt,
+            recognise=None if transfer.ledger.is_new else partial(transfer.recognise, types=receipt.types),
         )
         sweep = hashlib.sha256(f"{scope} {mark} {full}".encode()).hexdigest()
         finished = await transfer.read(source, receipt, sweep, complete=complete)

@@ -393,6 +393,7 @@ async def test_a_page_is_not_done_with_before_its_indicators_own_what_they_shall
 async def test_rows_are_recognised_by_their_stamps(runs: Runs) -> None:
     """What was delivered and has the same stamp needs no look; what is new, changed or refused does."""
     first = await runs.start()
+    assert first.is_new
     assert await first.recognise([(1, 11)]) == set()
     made = [attribute(key)._replace(stamp=10 + key) for key in range(1, 6)]
     await deliver(first, *made[:3], attribute(6, 3)._replace(stamp=16))

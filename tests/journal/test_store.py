@@ -80,6 +80,15 @@ async def test_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
             pass
 
 
+async def test_an_sqlite_that_is_too_old_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is made, and with what to do."""
+    monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 26, 0))
+    with pytest.raises(ConfigError, match=r"needs SQLite 3\.33 or newer.*PostgreSQL"):
+        async with Journal.open(tmp_path / "state"):
+            pass
+    assert not (tmp_path / "state").exists()
+
+
 async def test_two_runs_on_one_target_exclude_one_another(tmp_path: Path) -> None:
     """The second is told who is at work; another target is free, and so is the first one afterwards."""
     async with Journal.open(tmp_path) as first, Journal.open(tmp_path) as second:

@@ -27,6 +27,9 @@ PRAGMAS = (
 )
 """What each connection to SQLite is told."""
 
+OLDEST_SQLITE = (3, 33)
+"""The first with ``UPDATE ... FROM``; of August 2020."""
+
 FILE = "journal.sqlite"
 
 
@@ -84,6 +87,11 @@ class Database:
 def _engine(place: Path | str) -> Engine:
     if isinstance(place, str) and "://" in place:
         return create_engine(place)
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise ConfigError(
+            f"The journal needs SQLite {'.'.join(map(str, OLDEST_SQLITE))} or newer; this Python comes with "
+            f"{sqlite3.sqlite_version}. Use a newer Python, or a PostgreSQL in [state] path."
+        )
     folder = Path(place)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / FILE

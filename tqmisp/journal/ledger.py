@@ -153,8 +153,6 @@ class Ledger:
         Args:
             rows: the ids of indicators with the stamps of their rows.
         """
-        if self.is_new:
-            return set()
         asked = [row for row in rows if row[0] not in self._refused_before]
 
         def find(connection: Connection) -> set[int]:

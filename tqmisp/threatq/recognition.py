@@ -40,18 +40,24 @@ class Sifted(NamedTuple):
 
 
 async def sift(
-    rows: list[Any], recognise: Recognise, salt: bytes, lookups: Lookups, in_period: Callable[[str | None], bool]
+    rows: list[Any],
+    recognise: Recognise | None,
+    salt: bytes,
+    lookups: Lookups,
+    in_period: Callable[[str | None], bool],
 ) -> Sifted:
     """Part rows that are known as they are from all others.
 
     Args:
         rows: of a page.
-        recognise: knows them.
+        recognise: knows them; None where nothing is known yet, and the rows only get their stamps.
         salt: names all else that decides what is made of a row.
         lookups: names of types.
         in_period: whether a row that was touched then is wanted at all.
     """
     stamps = [_stamp(row, salt) for row in rows]
+    if recognise is None:
+        return Sifted([], [], rows, stamps)
     known = await recognise(
         [
             Sighting(row["id"], stamp, type_of(row, lookups))

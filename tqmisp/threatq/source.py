@@ -41,8 +41,9 @@ class ThreatQSource:
         wide: read also what was touched within the time of the selection and is not selected (any more), and give it
             as refusals, so that what has left the selection can be told.
         on_total: told how many rows the server counts, before the first one is read.
+        salt: names all else that decides what becomes of a row, for the stamps by which rows are recognised; without
+            it there are none.
         recognise: asked which rows of a page need not be made anything of; they come as ``recognised``.
-        salt: names all else that decides what becomes of a row, for the stamps by which rows are recognised.
 
     Attributes:
         total: how many rows the server counted; None before :meth:`shards`, and where it does not say.
@@ -61,8 +62,8 @@ class ThreatQSource:
         *,
         wide: bool = False,
         on_total: Callable[[int], None] | None = None,
-        recognise: Recognise | None = None,
         salt: bytes = b"",
+        recognise: Recognise | None = None,
     ) -> None:
         self.total: int | None = None
         self.missing = 0
@@ -234,7 +235,7 @@ class ThreatQSource:
 
     async def _sift(self, rows: list[Any]) -> Sifted:
         """Part rows of which nothing needs to be made from the others."""
-        if self._recognise is None:
+        if not self._salt:
             return Sifted([], [], rows, [0] * len(rows))
         return await sift(rows, self._recognise, self._row_salt, self._search.lookups, self._filter.in_period)
 
