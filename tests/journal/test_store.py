@@ -176,6 +176,25 @@ async def test_runs_and_watermarks_are_remembered(tmp_path: Path) -> None:
         assert await journal.watermark(target, "another scope") is None
 
 
+async def test_what_an_older_journal_wanted_to_be_sent_again_still_is(tmp_path: Path) -> None:
+    """Journals of before said so by a fingerprint that no attribute has."""
+
+    def age(connection: Connection) -> None:
+        connection.exec_driver_sql("DROP INDEX ledger_aside")
+        connection.exec_driver_sql("ALTER TABLE ledger DROP COLUMN stamp")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")
+        for key, fingerprint in ((1, bytes(8)), (2, b"as it is")):
+            connection.exec_driver_sql(
+                "INSERT INTO ledger VALUES (?, 1, ?, ?, 0, 1, 1, 1, 0, ?)", (key, bytes(16), fingerprint, b"marks")
+            )
+
+    async with Journal.open(tmp_path) as journal:
+        await journal.database.do(age)
+    async with Journal.open(tmp_path) as journal:
+        assert await Settlement(journal, 1, {}, _look).left() == [1]
+        assert await journal.database.do(lambda connection: Rows(1).strange(connection, [(1, 0), (2, 0)])) == {1}
+
+
 async def test_looking_up_does_not_read_the_whole_ledger(tmp_path: Path) -> None:
     """SQLite searches by what is asked for, not through all rows of a target."""
     asked: list[tuple[str, tuple[object, ...]]] = []
