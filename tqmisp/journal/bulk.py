@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, CursorResult, Select, Table, text
 
-ROWS = 500
-"""Rows a statement; SQLite takes 32,766 values at once, or more."""
+ROWS = (512, 64, 8, 1)
+"""Rows a statement; SQLite takes 32,766 values at once, or more. Few sizes, since the driver keeps 128 statements."""
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *, known: bool = False) -> None:
@@ -68,8 +68,10 @@ def select_in(
         return []
     here: ColumnElement[bool] = column.in_(text(_LIST))
     sql = str(query.where(here).compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
-    marks = ",".join([_mark(connection)] * len(values))
-    return connection.exec_driver_sql(sql.replace(_LIST, marks), tuple(values)).all()
+    room = 1 << (len(values) - 1).bit_length()  # the last one again and again, for few sizes
+    marks = ",".join([_mark(connection)] * room)
+    padded = (*values, *[values[-1]] * (room - len(values)))
+    return connection.exec_driver_sql(sql.replace(_LIST, marks), padded).all()
 
 
 def select_from(connection: Connection, query: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -86,8 +88,11 @@ _LIST = ":::"
 
 
 def _parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
-    for start in range(0, len(rows), ROWS):
-        yield rows[start : start + ROWS]
+    start = 0
+    for size in ROWS:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
 
 
 def _execute(connection: Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> CursorResult[Any]:
