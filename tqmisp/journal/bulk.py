@@ -1,20 +1,22 @@
 """Inserting, changing and finding many rows at once at the driver's speed.
 
 SQLite's driver lets go of the interpreter at each row of ``executemany`` and of an answer, and waits for it again while
-the event loop is busy: measured on two cores, 97 microseconds a row. So statements carry many rows, where 7 are left,
-and questions are put so that the usual answer is short.
+the event loop is busy: measured on two cores, 97 microseconds a row. So statements carry many rows, which leaves 7, and
+questions are put so that the usual answer is short.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Connection, CursorResult, Select, Table, text
 
-ROWS = (512, 64, 8, 1)
-"""Rows a statement; SQLite takes 32,766 values at once, or more. Few sizes, since the driver keeps 128 statements."""
+T = TypeVar("T")
+ROWS = 1024
+"""Rows a statement at most; SQLite takes 32,766 values at once, or more. Statements have a power of two of rows, since
+the driver keeps 128 of them, which would be much memory if they were of all sizes."""
 
 
 def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]], *, known: bool = False) -> None:
@@ -29,7 +31,7 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[tuple[Any, 
     names = ", ".join(column.name for column in table.columns)
     end = " ON CONFLICT DO NOTHING" if known else ""
     sql = f"INSERT INTO {table.name} ({names}) VALUES {_LIST}{end}"  # noqa: S608  names of ours; values go apart
-    for part in _parts(rows):
+    for part in _padded(rows) if known else _whole(rows):
         _execute(connection, sql, part)
 
 
@@ -49,7 +51,7 @@ def change_rows(
     setting = ", ".join(f"{name} = {value}" for name, value in zip(names, given[len(keys) :], strict=True))
     here = " AND ".join(f"{table.name}.{name} = {value}" for name, value in zip(keys, given, strict=False))
     sql = f"UPDATE {table.name} SET {setting} FROM given WHERE {here}"  # noqa: S608  names of ours; values go apart
-    for part in _parts(rows):
+    for part in _padded(rows):
         _execute(connection, f"WITH given AS (VALUES {_LIST}) {sql}", part)
 
 
@@ -68,17 +70,16 @@ def select_in(
         return []
     here: ColumnElement[bool] = column.in_(text(_LIST))
     sql = str(query.where(here).compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
-    room = 1 << (len(values) - 1).bit_length()  # the last one again and again, for few sizes
-    marks = ",".join([_mark(connection)] * room)
-    padded = (*values, *[values[-1]] * (room - len(values)))
-    return connection.exec_driver_sql(sql.replace(_LIST, marks), padded).all()
+    padded = _pad(values)
+    marks = ",".join([_mark(connection)] * len(padded))
+    return connection.exec_driver_sql(sql.replace(_LIST, marks), tuple(padded)).all()
 
 
 def select_from(connection: Connection, query: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
     """The answers to a query about rows that are given with it, as the table ``given`` of ``column1`` and so on."""
     return [
         found
-        for part in _parts(rows)
+        for part in _padded(rows)
         for found in _execute(connection, f"WITH given AS (VALUES {_LIST}) {query}", part).all()
     ]
 
@@ -87,12 +88,24 @@ _LIST = ":::"
 """Stands where the values come."""
 
 
-def _parts(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
-    start = 0
-    for size in ROWS:
-        while len(rows) - start >= size:
-            yield rows[start : start + size]
-            start += size
+def _whole(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
+    """Parts of which each holds a power of two of rows."""
+    start, size = 0, ROWS
+    while start < len(rows):
+        while len(rows) - start < size:
+            size //= 2
+        yield rows[start : start + size]
+        start += size
+
+
+def _padded(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
+    """The same, the last one with its last row again and again; for statements to which that makes no difference."""
+    for start in range(0, len(rows), ROWS):
+        yield _pad(rows[start : start + ROWS])
+
+
+def _pad(values: Sequence[T]) -> Sequence[T]:
+    return [*values, *[values[-1]] * ((1 << (len(values) - 1).bit_length()) - len(values))]
 
 
 def _execute(connection: Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> CursorResult[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -10,7 +10,7 @@ from tqmisp.misp.explain import Step
 from tqmisp.misp.policy import MappingPolicy
 from tqmisp.misp.tags import TAG_CHARACTERS, tag_rules, tlp_of
 from tqmisp.misp.text import cut, plain
-from tqmisp.model import Indicator
+from tqmisp.model import Indicator, Source
 
 LEFT_OUT = 1_000
 """Names of tags that a caller is told of at most."""
@@ -35,29 +35,27 @@ class ContextMaker:
         self._url = threatq_url.rstrip("/")
         self._rules = tag_rules(policy)
         self._known = None if may_make_tags else frozenset(name.casefold() for name in known_tags)
-        self._remarks = [name for name in ("adversaries", "malware", "tags") if getattr(policy, name) == "comment"]
+        self._remarks = [(label, text) for name, label, text in _REMARKS if getattr(policy, name) == "comment"]
 
     @property
-    def fields(self) -> tuple[str, ...]:
-        """The fields of an indicator on which tags, TLP and remark depend."""
+    def remark_fields(self) -> tuple[str, ...]:
+        """The fields of an indicator on which TLP and remark depend: of many values, where those of tags have few."""
         policy = self._policy
-        names = ["sources", "tags", "adversaries", "malware"]
-        if any(own.tags for own in policy.types.values()):
-            names.append("type")
-        if policy.score != "off":
-            names.append("score")
-        if policy.attribute_tags:
-            names.append("attributes")
-        return tuple(names)
+        optional = {name: getattr(policy, name) == "comment" for name in ("adversaries", "malware", "score")}
+        return "sources", "tags", *(name for name, read in optional.items() if read)
 
     @property
     def tag_fields(self) -> tuple[str, ...]:
-        """The fields on which its tags depend, beside its TLP: of few values, where those of comments have many."""
+        """The fields on which its tags depend, beside its TLP."""
         policy = self._policy
-        read_for_tags = {"sources": policy.sources == "tag", "tags": policy.tags == "tag"}
-        if policy.score == "comment":
-            read_for_tags["score"] = False
-        return tuple(name for name in self.fields if read_for_tags.get(name, True))
+        optional = {
+            "sources": policy.sources == "tag",
+            "tags": policy.tags == "tag",
+            "type": any(own.tags for own in policy.types.values()),
+            "score": policy.score in {"tag", "threat-level"},
+            "attributes": bool(policy.attribute_tags),
+        }
+        return "adversaries", "malware", *(name for name, read in optional.items() if read)
 
     def tags(self, indicator: Indicator, trace: list[Step] | None = None) -> tuple[str, ...]:
         """Make the tags."""
@@ -80,7 +78,7 @@ class ContextMaker:
 
     def remark(self, indicator: Indicator) -> str:
         """The part of the comment that can be kept for the next indicator of the same kind."""
-        return "; ".join(self._shared(indicator))
+        return "; ".join([f"{label}: {text}" for label, text_of in self._remarks if (text := text_of(indicator))])
 
     def comment(self, indicator: Indicator, shared: str, *, described: bool = True) -> str:
         """The whole comment of one indicator, around what it shares with others; perhaps without its description."""
@@ -107,19 +105,25 @@ class ContextMaker:
             self.left_out.add(name)
         return False
 
-    def _shared(self, indicator: Indicator) -> Iterator[str]:
-        for field in self._remarks:
-            if text := _listed(getattr(indicator, field)):
-                yield f"{field.capitalize()}: {text}"
-        if self._policy.sources == "comment" and (text := _listed(tuple([each.name for each in indicator.sources]))):
-            yield f"Source: {text}"
-        if self._policy.score == "comment":
-            yield f"ThreatQ score: {indicator.score:g}"
-
 
 @lru_cache(maxsize=4096)
 def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(dict.fromkeys(filter(None, map(plain, names))))
+
+
+@lru_cache(maxsize=4096)
+def _sources(sources: tuple[Source, ...]) -> str:
+    return _listed(tuple([each.name for each in sources]))
+
+
+_REMARKS: tuple[tuple[str, str, Callable[[Indicator], str]], ...] = (
+    ("adversaries", "Adversaries", lambda indicator: _listed(indicator.adversaries)),
+    ("malware", "Malware", lambda indicator: _listed(indicator.malware)),
+    ("tags", "Tags", lambda indicator: _listed(indicator.tags)),
+    ("sources", "Source", lambda indicator: _sources(indicator.sources)),
+    ("score", "ThreatQ score", lambda indicator: f"{indicator.score:g}"),
+)
+"""The parts of the comment that are kept: the setting of each, its label and its text."""
 
 
 def seen(start: str | None, end: str | None) -> tuple[str | None, str | None]:
@@ -127,21 +131,28 @@ def seen(start: str | None, end: str | None) -> tuple[str | None, str | None]:
 
     None for what is no moment since 1970, and for a last that is before the first.
     """
-    first, last = _moment(start), _moment(end)
-    return first, None if first and last and last < first else last
+    first = moment(start)
+    return first, last_seen(end, first)
 
 
-def _moment(text: str | None) -> str | None:
+def last_seen(end: str | None, first: str | None) -> str | None:
+    """last_seen for what was first seen at a moment."""
+    last = moment(end)
+    return None if first and last and last < first else last
+
+
+def moment(text: str | None) -> str | None:
+    """A moment as MISP wants it; None for what is none since 1970."""
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            moment = moment.astimezone(UTC).replace(tzinfo=None)
+        read = datetime.fromisoformat(text)
+        if read.tzinfo is not None:
+            read = read.astimezone(UTC).replace(tzinfo=None)
     except (ValueError, OverflowError):
         return None
-    if moment.year < 1970:
+    if read.year < 1970:
         return None
     if len(text) == 19 and text[4] == text[7] == "-" and text[10] == " ":  # the usual form, without the detour
         return f"{text[:10]}T{text[11:]}.000000+00:00"
-    return f"{moment.isoformat(timespec='microseconds')}+00:00"
+    return f"{read.isoformat(timespec='microseconds')}+00:00"

@@ -65,9 +65,12 @@ def _has_weight(character: str) -> bool:
     return character in "\t\n\x0b\x0c\r\x85" or unicodedata.category(character) not in {"Mn", "Me", "Cc", "Cf"}
 
 
+_VERSION_5 = 0x5000_8000_0000_0000_0000
+_RANDOM = (1 << 128) - 1 & ~0xF000_C000_0000_0000_0000
+"""The bits of a UUID that are neither its version nor its variant."""
+
+
 def _v5(space: bytes, name: str) -> bytes:
-    """``uuid.uuid5(...).bytes``, in a third of its time."""
-    digest = bytearray(hashlib.sha1(space + name.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    return bytes(digest)
+    """``uuid.uuid5(...).bytes``, in a fraction of its time."""
+    digest = hashlib.sha1(space + name.encode(), usedforsecurity=False).digest()
+    return (int.from_bytes(digest[:16]) & _RANDOM | _VERSION_5).to_bytes(16)

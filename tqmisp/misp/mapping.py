@@ -8,13 +8,13 @@ from functools import cached_property, lru_cache
 from hashlib import blake2b, sha256
 from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import orjson
 
 from tqmisp.misp import identity, marks
 from tqmisp.misp.attribute import Attribute
-from tqmisp.misp.context import ContextMaker, seen
+from tqmisp.misp.context import ContextMaker, last_seen, moment, seen
 from tqmisp.misp.explain import Explanation, Step
 from tqmisp.misp.policy import STRICTNESS, Action, MappingPolicy
 from tqmisp.misp.reject import Unstorable
@@ -29,18 +29,24 @@ CACHED_CONTEXTS = 2_000
 SAMPLE_CHARACTERS = 1_000
 """How much of a refused value is passed on."""
 
+_Kept = TypeVar("_Kept")
 
-class _Shared(NamedTuple):
-    """A context that is kept, as it is sent."""
 
-    too_strict: str
-    """The TLP that keeps these indicators from MISP; mostly empty."""
-    tags: tuple[str, ...]
-    tags_json: bytes
-    tags_mark: bytes
-    comment: str
-    comment_json: bytes
-    comment_mark: bytes
+class _Remark(NamedTuple):
+    """What sources and the like say of many indicators: their TLP, and their comment but for what is each one's own."""
+
+    tlp: str | None
+    text: str
+    json: bytes
+    mark: bytes
+
+
+class _Tags(NamedTuple):
+    """The tags that many indicators have, as they are sent."""
+
+    names: tuple[str, ...]
+    json: bytes
+    mark: bytes
 
 
 class IndicatorMapper:
@@ -74,10 +80,10 @@ class IndicatorMapper:
         self._reader = Reader(self._filings, frozenset(policy.rescue_off))
         self._context = ContextMaker(policy, threatq_url, may_make_tags=may_make_tags, known_tags=known_tags)
         self._screens = screens(policy)
-        self._key = attrgetter(*self._context.fields)
+        self._remark_key = attrgetter(*self._context.remark_fields)
         self._tag_key = attrgetter(*self._context.tag_fields)
-        self._kept: dict[object, _Shared] = {}
-        self._kept_tags: dict[object, tuple[tuple[str, ...], bytes, bytes]] = {}
+        self._kept_remarks: dict[object, _Remark] = {}
+        self._kept_tags: dict[object, _Tags] = {}
         self._heads: dict[tuple[MispType, bool], tuple[bytes, bytes]] = {}
         strictest = STRICTNESS.index(policy.max_tlp) if policy.max_tlp else 0
         self._too_strict = frozenset(STRICTNESS[:strictest])
@@ -131,28 +137,22 @@ class IndicatorMapper:
             Filtered: MISP must not get it.
         """
         filed, value, rules = self._reader.read(indicator.type, indicator.value, trace)
-        key = self._key(indicator)
-        shared = self._kept.get(key) if trace is None else None
-        if shared is None:
-            shared = self._share(key, indicator, trace)
-        if shared.too_strict:
-            raise Filtered("tlp_too_strict", f"It is {shared.too_strict}.")
+        tlp, remark, comment_json, comment_mark = self._remark(indicator)
+        tags, tags_json, tags_mark = self._tags(indicator, tlp, trace)
+        if tlp in self._too_strict:
+            raise Filtered("tlp_too_strict", f"It is {tlp}.")
         to_ids = filed.to_ids and self._detects(indicator, trace)
-        tags_json, tags_mark = shared.tags_json, shared.tags_mark
         if self._screens:
             found = self._found(filed.type, value, trace)
             rules = (*rules, *(f"screen_{code}" for code in found))
             to_ids = to_ids and "to_ids" not in found.values()
             if "tag" in found.values():
-                names = tuple(dict.fromkeys((*shared.tags, self._policy.screen_tag)))
-                tags_json, tags_mark = _tags_json(names), marks.tags_mark(names)
+                _, tags_json, tags_mark = _tags(tuple(dict.fromkeys((*tags, self._policy.screen_tag))))
         if indicator.type not in self._filings:
             rules = (*rules, "custom_type")
         if indicator.description or self._own_comment:
-            comment_json = orjson.dumps(self._context.comment(indicator, shared.comment))
+            comment_json = orjson.dumps(self._context.comment(indicator, remark))
             comment_mark = marks.comment_mark(comment_json)
-        else:
-            comment_json, comment_mark = shared.comment_json, shared.comment_mark
         raw = identity.attribute_uuid(self._space, filed.type, value)
         head_json, head_mark = self._head(filed, to_ids=to_ids)
         dates_json, dates_mark = self._dates(indicator, trace)
@@ -186,24 +186,25 @@ class IndicatorMapper:
             0 if rules else indicator.stamp,
         )
 
-    def _share(self, key: object, indicator: Indicator, trace: list[Step] | None) -> _Shared:
-        context = self._context
-        tlp = context.tlp(indicator)
-        tag_key = tlp, self._tag_key(indicator)
-        tags = self._kept_tags.get(tag_key) if trace is None else None
+    def _remark(self, indicator: Indicator) -> _Remark:
+        key = self._remark_key(indicator)
+        remark = self._kept_remarks.get(key)
+        if remark is None:
+            text = self._context.remark(indicator)
+            comment = orjson.dumps(self._context.comment(indicator, text, described=False))
+            remark = _Remark(self._context.tlp(indicator), text, comment, marks.comment_mark(comment))
+            _keep(self._kept_remarks, key, remark)
+        return remark
+
+    def _tags(self, indicator: Indicator, tlp: str | None, trace: list[Step] | None) -> _Tags:
+        if trace is not None:
+            return _tags(self._context.tags(indicator, trace))
+        key = tlp, self._tag_key(indicator)
+        tags = self._kept_tags.get(key)
         if tags is None:
-            names = context.tags(indicator, trace)
-            tags = names, _tags_json(names), marks.tags_mark(names)
-        remark = context.remark(indicator)
-        comment_json = orjson.dumps(context.comment(indicator, remark, described=False))
-        too_strict = tlp if tlp in self._too_strict else None
-        shared = _Shared(too_strict or "", *tags, remark, comment_json, marks.comment_mark(comment_json))
-        if trace is None:
-            for kept in (self._kept, self._kept_tags):
-                if len(kept) >= CACHED_CONTEXTS:
-                    kept.clear()
-            self._kept[key], self._kept_tags[tag_key] = shared, tags
-        return shared
+            tags = _tags(self._context.tags(indicator))
+            _keep(self._kept_tags, key, tags)
+        return tags
 
     def _detects(self, indicator: Indicator, trace: list[Step] | None) -> bool:
         """Whether score and status let an indicator be used for detection; a row without status is not held back."""
@@ -252,19 +253,35 @@ class IndicatorMapper:
         return _dates(start, end) if self._policy.dates else _NO_DATES
 
 
-_NO_DATES = b"", marks.dates_mark(None, None)
+_NO_DATE = marks.date_mark(None)
+_NO_DATES = b"", _NO_DATE + _NO_DATE
+
+
+def _dates(start: str | None, end: str | None) -> tuple[bytes, bytes]:
+    """The part of the payload that holds the dates, and its marks."""
+    first, text, mark = _first_seen(start)
+    last = last_seen(end, first) if end else None
+    if last is None:
+        return text, mark + _NO_DATE
+    return text + f',"last_seen":"{last}"'.encode(), mark + marks.date_mark(last)
 
 
 @lru_cache(maxsize=4096)
-def _dates(start: str | None, end: str | None) -> tuple[bytes, bytes]:
-    """The part of the payload that holds the dates, and its marks."""
-    first, last = seen(start, end)
-    text = f',"first_seen":"{first}"' if first else ""
-    return (f'{text},"last_seen":"{last}"' if last else text).encode(), marks.dates_mark(first, last)
+def _first_seen(start: str | None) -> tuple[str | None, bytes, bytes]:
+    """What came in together shares it, where each indicator has an end of its own."""
+    first = moment(start)
+    return first, f',"first_seen":"{first}"'.encode() if first else b"", marks.date_mark(first)
 
 
-def _tags_json(names: Sequence[str]) -> bytes:
-    return b',"Tag":' + orjson.dumps([{"name": name} for name in names]) if names else b""
+def _tags(names: tuple[str, ...]) -> _Tags:
+    text = b',"Tag":' + orjson.dumps([{"name": name} for name in names]) if names else b""
+    return _Tags(names, text, marks.tags_mark(names))
+
+
+def _keep(kept: dict[object, _Kept], key: object, made: _Kept) -> None:
+    if len(kept) >= CACHED_CONTEXTS:
+        kept.clear()
+    kept[key] = made
 
 
 def _installed(package: str) -> str:

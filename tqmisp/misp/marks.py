@@ -52,9 +52,9 @@ def comment_mark(comment_json: bytes) -> bytes:
     return crc32(comment_json).to_bytes(4, "little")
 
 
-def dates_mark(first: str | None, last: str | None) -> bytes:
-    """first_seen and last_seen."""
-    return _date(first).to_bytes(4, "little") + _date(last).to_bytes(4, "little")
+def date_mark(text: str | None) -> bytes:
+    """first_seen or last_seen."""
+    return _date(text).to_bytes(4, "little")
 
 
 def tags_mark(names: Iterable[str]) -> bytes:

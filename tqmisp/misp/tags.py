@@ -23,8 +23,11 @@ TagRule = Callable[[Indicator], Iterator[Step]]
 
 def tlp(tags: Iterable[str], given: Iterable[str | None]) -> str | None:
     """The strictest TLP that a tag or a source names; the laxest would leak."""
-    found = {name for name in (*given, *map(_tlp_in, tags)) if name in STRICTNESS}
-    return min(found, key=STRICTNESS.index) if found else None
+    found = {*given, *map(_tlp_in, tags)}
+    for name in STRICTNESS:
+        if name in found:
+            return name
+    return None
 
 
 @lru_cache(maxsize=4096)
@@ -38,7 +41,7 @@ def _tlp_in(tag: str) -> str | None:
 
 def tlp_of(indicator: Indicator, policy: MappingPolicy) -> str | None:
     """The TLP of an indicator under a policy."""
-    return tlp(indicator.tags, (source.tlp for source in indicator.sources)) or policy.default_tlp
+    return tlp(indicator.tags, [source.tlp for source in indicator.sources]) or policy.default_tlp
 
 
 def tag_rules(policy: MappingPolicy) -> list[TagRule]:

@@ -18,6 +18,7 @@ _TLP_NAMES = {"WHITE": "CLEAR", "CLEAR": "CLEAR", "GREEN": "GREEN", "AMBER": "AM
 _TLP_NAMES |= {"AMBER+STRICT": "AMBER+STRICT", "AMBER STRICT": "AMBER+STRICT"}
 MALWARE_ATTRIBUTES = frozenset({"malware family", "malware", "malware name"})
 """Names of attributes that hold the name of a malware family."""
+_DATES = ("created_at", "published_at", "updated_at", "touched_at", "expires_at", "expired_at")
 SAMPLE_CHARACTERS = 1_000
 MAX_ID = 2**63 - 1
 
@@ -69,18 +70,21 @@ def to_indicator(row: Any, lookups: Lookups, stamp: int = 0) -> Indicator | Refu
     if not kind:
         return _refused(key, row, "missing_type", "The row has no type, or one that ThreatQ does not list.")
     attributes = _pairs(given) if (given := get("attributes")) else ()
+    created, published, updated, touched, expires, expired = [
+        date if type(date) is str and date else None for date in map(get, _DATES)
+    ]
     return Indicator(
         key,
         kind,
         value,
         _name(get("status"), get("status_id"), lookups.statuses) or "",
         _score(get("score")),
-        _text(get("description")) or "",
-        _text(get("created_at")),
-        _text(get("published_at")),
-        _text(get("updated_at")),
-        _text(get("touched_at")),
-        _text(get("expires_at")) or _text(get("expired_at")),
+        description if type(description := get("description")) is str else "",
+        created,
+        published,
+        updated,
+        touched,
+        expires or expired,
         _sources(given) if (given := get("sources")) else (),
         _names(given) if (given := get("tags")) else (),
         _names(given) if (given := get("adversaries")) else (),
@@ -110,10 +114,6 @@ def _refused(key: int, row: dict[str, Any], code: str, reason: str) -> Refusal:
     return Refusal(key, "rejected", code, reason, label[:100], shown[:SAMPLE_CHARACTERS])
 
 
-def _text(value: object) -> str | None:
-    return value if type(value) is str and value else None
-
-
 def _plain(value: object) -> str | None:
     """A text or a number as text; None for what is empty or holds further values, which may be nested without end."""
     if isinstance(value, str):
@@ -138,6 +138,8 @@ def _name(given: object, number: object, known: Mapping[int, str]) -> str | None
 
 def _score(given: object) -> float:
     """The effective score: a manual one wins; missing means 0; outside 0..10 is clamped."""
+    if (type(given) is int or type(given) is float) and 0 <= given <= 10:  # as most are
+        return float(given)
     if isinstance(given, dict):
         manual = given.get("manual_score")
         given = given.get("generated_score") if manual is None else manual
@@ -209,7 +211,7 @@ def _pairs(given: object) -> tuple[tuple[str, str], ...]:
 
 def _malware(given: object, attributes: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     """Malware families, related objects first, each once."""
-    names = [*_names(given)] if given else []
+    names = _names(given) if given else ()
     if attributes:
-        names += [value for name, value in attributes if name.lower() in MALWARE_ATTRIBUTES]
-    return tuple(dict.fromkeys(names)) if names else ()
+        names += tuple([value for name, value in attributes if name.lower() in MALWARE_ATTRIBUTES])
+    return tuple(dict.fromkeys(names)) if len(names) > 1 else names
