@@ -18,7 +18,6 @@ _TLP_NAMES = {"WHITE": "CLEAR", "CLEAR": "CLEAR", "GREEN": "GREEN", "AMBER": "AM
 _TLP_NAMES |= {"AMBER+STRICT": "AMBER+STRICT", "AMBER STRICT": "AMBER+STRICT"}
 MALWARE_ATTRIBUTES = frozenset({"malware family", "malware", "malware name"})
 """Names of attributes that hold the name of a malware family."""
-_DATES = ("created_at", "published_at", "updated_at", "touched_at", "expires_at", "expired_at")
 SAMPLE_CHARACTERS = 1_000
 MAX_ID = 2**63 - 1
 
@@ -70,21 +69,18 @@ def to_indicator(row: Any, lookups: Lookups, stamp: int = 0) -> Indicator | Refu
     if not kind:
         return _refused(key, row, "missing_type", "The row has no type, or one that ThreatQ does not list.")
     attributes = _pairs(given) if (given := get("attributes")) else ()
-    created, published, updated, touched, expires, expired = [
-        date if type(date) is str and date else None for date in map(get, _DATES)
-    ]
     return Indicator(
         key,
         kind,
         value,
         _name(get("status"), get("status_id"), lookups.statuses) or "",
         _score(get("score")),
-        description if type(description := get("description")) is str else "",
-        created,
-        published,
-        updated,
-        touched,
-        expires or expired,
+        _text(get("description")) or "",
+        _text(get("created_at")),
+        _text(get("published_at")),
+        _text(get("updated_at")),
+        _text(get("touched_at")),
+        _text(get("expires_at")) or _text(get("expired_at")),
         _sources(given) if (given := get("sources")) else (),
         _names(given) if (given := get("tags")) else (),
         _names(given) if (given := get("adversaries")) else (),
@@ -112,6 +108,10 @@ def _refused(key: int, row: dict[str, Any], code: str, reason: str) -> Refusal:
     label = _name(row.get("type"), None, {}) or ""
     shown = _plain(row.get("value")) or ""
     return Refusal(key, "rejected", code, reason, label[:100], shown[:SAMPLE_CHARACTERS])
+
+
+def _text(value: object) -> str | None:
+    return value if type(value) is str and value else None
 
 
 def _plain(value: object) -> str | None:
