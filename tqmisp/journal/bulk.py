@@ -66,13 +66,13 @@ def select_in(
         column: in which to look.
         values: as the driver takes them; an ``IN`` of SQLAlchemy would make a parameter with a name of each.
     """
-    if not values:
-        return []
     here: ColumnElement[bool] = column.in_(text(_LIST))
     sql = str(query.where(here).compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
-    padded = _pad(values)
-    marks = ",".join([_mark(connection)] * len(padded))
-    return connection.exec_driver_sql(sql.replace(_LIST, marks), tuple(padded)).all()
+    found: list[Any] = []
+    for part in _padded(values):
+        marks = ",".join([_mark(connection)] * len(part))
+        found += connection.exec_driver_sql(sql.replace(_LIST, marks), tuple(part)).all()
+    return found
 
 
 def select_from(connection: Connection, query: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -98,14 +98,11 @@ def _whole(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]
         start += size
 
 
-def _padded(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:
+def _padded(rows: Sequence[T]) -> Iterator[Sequence[T]]:
     """The same, the last one with its last row again and again; for statements to which that makes no difference."""
     for start in range(0, len(rows), ROWS):
-        yield _pad(rows[start : start + ROWS])
-
-
-def _pad(values: Sequence[T]) -> Sequence[T]:
-    return [*values, *[values[-1]] * ((1 << (len(values) - 1).bit_length()) - len(values))]
+        part = rows[start : start + ROWS]
+        yield [*part, *[part[-1]] * ((1 << (len(part) - 1).bit_length()) - len(part))]
 
 
 def _execute(connection: Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> CursorResult[Any]:
