@@ -12,7 +12,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _SECONDS = 60.0
@@ -48,6 +48,20 @@ class Terminal:
     def press(self, key: bytes) -> None:
         """Press a key, such as Ctrl-C."""
         os.write(self._master, key)
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C until the program has ended; give its exit code.
+
+        More than once is rare: Python overlooks one that comes between its prompt and its reading of the answer.
+        """
+        deadline = time.monotonic() + _SECONDS
+        while self.process.poll() is None and time.monotonic() < deadline:
+            self.press(b"\x03")
+            while self._read(time.monotonic() + 5):
+                pass
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(1)
+        return self.process.wait(1)
 
     def resize(self, columns: int, lines: int = 24) -> None:
         """Make the window another size; the program is told by SIGWINCH."""
