@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +25,10 @@ log = get_logger(__name__)
 
 TOKENS = 2
 """So many tokens may be refused, one after the other, before the login is taken to be at fault."""
+
+
+Decode = Callable[[bytes], Any]
+"""Makes something of a body, or raises ValueError where it is no JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,35 +88,37 @@ class ThreatQClient:
         ) as transport:
             yield cls(options, transport)
 
-    async def get(self, path: str, params: dict[str, str] | None = None) -> Answer:
+    async def get(self, path: str, params: dict[str, str] | None = None, decode: Decode = loads) -> Answer:
         """Read something; a failure that may pass is waited out."""
-        return await self._retry.call(lambda: self._with_token("GET", path, params or {}, None))
+        return await self._retry.call(lambda: self._with_token("GET", path, params or {}, None, decode))
 
-    async def query(self, path: str, params: dict[str, str], body: dict[str, Any]) -> Answer:
+    async def query(self, path: str, params: dict[str, str], body: dict[str, Any], decode: Decode = loads) -> Answer:
         """Read something with a POST request, which changes nothing; a failure that may pass is waited out."""
-        return await self._retry.call(lambda: self._with_token("POST", path, params, body))
+        return await self._retry.call(lambda: self._with_token("POST", path, params, body, decode))
 
     async def post(self, path: str, body: dict[str, Any]) -> Answer:
         """Change something; sent once, since nobody knows whether doing it twice does no harm."""
-        return await self._with_token("POST", path, {}, body)
+        return await self._with_token("POST", path, {}, body, loads)
 
     def _on_retry(self, attempt: int, error: Exception, wait: float) -> None:
         self.retries += 1
         self.waited += wait
         log.info("trying again", attempt=attempt, error=str(error), seconds=round(wait, 1))
 
-    async def _with_token(self, method: str, path: str, params: dict[str, str], body: dict[str, Any] | None) -> Answer:
+    async def _with_token(
+        self, method: str, path: str, params: dict[str, str], body: dict[str, Any] | None, decode: Decode
+    ) -> Answer:
         """Send a request with a token; one that the server does not know is replaced, but not for ever."""
         for _ in range(TOKENS):
             token = await self._tokens.get()
             try:
-                return await self._request(method, path, params, body, token)
+                return await self._request(method, path, params, body, decode, token)
             except TokenRefused:
                 await self._tokens.replace(token)
-        return await self._request(method, path, params, body, await self._tokens.get())
+        return await self._request(method, path, params, body, decode, await self._tokens.get())
 
-    async def _request(
-        self, method: str, path: str, params: dict[str, str], body: dict[str, Any] | None, token: str
+    async def _request(  # noqa: PLR0917
+        self, method: str, path: str, params: dict[str, str], body: dict[str, Any] | None, decode: Decode, token: str
     ) -> Answer:
         what = f"{method} {path}"
         # capital B: a live server refused "bearer", though it calls its own tokens so
@@ -126,7 +132,7 @@ class ThreatQClient:
             raise TokenRefused(f"{what}: ThreatQ does not accept the token (401). {_LOGIN}")
         if reply.status >= 300:
             raise self._error(what, reply)
-        decoded = self._decode(what, reply)
+        decoded = self._decode(what, reply, decode)
         if (words := refusal_in(decoded)) is not None:
             raise ThreatQRefused(f"{what}: ThreatQ answered with an error: {self._line(words)}")
         return Answer(decoded, len(reply.content))
@@ -169,12 +175,12 @@ class ThreatQClient:
             self.server_clock = now - time.time()
         return reply
 
-    def _decode(self, what: str, reply: Reply) -> Any:  # noqa: ANN401  it is JSON
+    def _decode(self, what: str, reply: Reply, decode: Decode = loads) -> Any:  # noqa: ANN401  it is JSON
         """Decode a body, here and not in a thread: the decoder keeps the interpreter to itself either way."""
         if not reply.content:
             return None
         try:
-            decoded = loads(reply.content)
+            decoded = decode(reply.content)
         except (ValueError, RecursionError) as error:
             if "json" in reply.kind.lower():
                 raise ThreatQUnavailable(f"{what}: ThreatQ's answer is broken off, or is no JSON") from error

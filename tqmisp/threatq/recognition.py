@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
-import orjson
-
 from tqmisp.threatq.records import MAX_ID, Lookups, type_of
+from tqmisp.threatq.rows import Row
 
 
 class Sighting(NamedTuple):
@@ -42,7 +40,7 @@ class Sifted(NamedTuple):
 async def sift(
     rows: list[Any],
     recognise: Recognise | None,
-    salt: bytes,
+    salt: int,
     lookups: Lookups,
     in_period: Callable[[str | None], bool],
 ) -> Sifted:
@@ -51,7 +49,7 @@ async def sift(
     Args:
         rows: of a page.
         recognise: knows them; None where nothing is known yet, and the rows only get their stamps.
-        salt: names all else that decides what is made of a row.
+        salt: 63 bits, of all else that decides what is made of a row.
         lookups: names of types.
         in_period: whether a row that was touched then is wanted at all.
     """
@@ -60,31 +58,27 @@ async def sift(
         return Sifted([], [], rows, stamps)
     known = await recognise(
         [
-            Sighting(row["id"], stamp, type_of(row, lookups))
+            Sighting(row.id, stamp, type_of(row, lookups))
             for row, stamp in zip(rows, stamps, strict=True)
-            if stamp and in_period(row.get("touched_at"))
+            if stamp and in_period(row.touched_at)
         ]
     )
     sifted = Sifted([], [], [], [])
     for row, stamp in zip(rows, stamps, strict=True):
-        if stamp and row["id"] in known:
-            sifted.recognised.append(row["id"])
-            sifted.touched.append(row.get("touched_at"))
+        if stamp and row.id in known:
+            sifted.recognised.append(row.id)
+            sifted.touched.append(row.touched_at)
         else:
             sifted.rows.append(row)
             sifted.stamps.append(stamp)
     return sifted
 
 
-def _stamp(row: Any, salt: bytes) -> int:  # noqa: ANN401  whatever JSON holds
+def _stamp(row: Any, salt: int) -> int:  # noqa: ANN401  whatever JSON holds
     """A number that changes with the row; 0 for a row of another form than usual."""
-    if not isinstance(row, dict) or type(row.get("touched_at")) is not str:
+    if not isinstance(row, Row) or not row.digest or not row.touched_at:
         return 0
-    key = row.get("id")
+    key = row.id
     if type(key) is not int or not 0 <= key <= MAX_ID:
         return 0
-    try:
-        text = orjson.dumps(row)
-    except orjson.JSONEncodeError:  # half characters, or numbers without end
-        return 0
-    return int.from_bytes(hashlib.sha1(salt + text, usedforsecurity=False).digest()[:8]) >> 1 or 1
+    return row.digest ^ salt or 1

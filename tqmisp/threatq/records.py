@@ -11,6 +11,7 @@ from typing import Any
 
 from tqmisp.model import Indicator, Source
 from tqmisp.pipeline.protocols import Refusal
+from tqmisp.threatq.rows import Named, Row, as_row
 
 TLP_BY_ID = {1: "RED", 2: "AMBER", 3: "GREEN", 4: "CLEAR"}
 """Ids of the four that ThreatQ ships; the id of AMBER+STRICT is not known, its name is used."""
@@ -51,48 +52,48 @@ def to_indicators(
     return indicators, refusals
 
 
-def to_indicator(row: Any, lookups: Lookups, stamp: int = 0) -> Indicator | Refusal:  # noqa: ANN401  whatever JSON holds
+def to_indicator(given: Any, lookups: Lookups, stamp: int = 0) -> Indicator | Refusal:  # noqa: ANN401  whatever JSON holds
     """One row as an indicator, or why it is none."""
-    if not isinstance(row, dict):
-        shown = (_plain(row) or "")[:SAMPLE_CHARACTERS]
+    row = as_row(given)
+    if row is None:
+        shown = (_plain(given) or "")[:SAMPLE_CHARACTERS]
         return Refusal(-1, "rejected", "malformed_row", "ThreatQ sent a row that is no object.", "", shown)
-    get = row.get
-    key = whole(get("id"))
+    key = whole(row.id)
     if key is None or not 0 <= key <= MAX_ID:
         return _refused(-1, row, "missing_id", "The row has no id.")
-    value = get("value")
+    value = row.value
     if type(value) is not str:
         value = None if isinstance(value, bool) else _plain(value)
     if not value:
         return _refused(key, row, "missing_value", "The row has no value.")
-    kind = _name(get("type"), get("type_id"), lookups.types)
+    kind = type_of(row, lookups)
     if not kind:
         return _refused(key, row, "missing_type", "The row has no type, or one that ThreatQ does not list.")
-    attributes = _pairs(given) if (given := get("attributes")) else ()
+    attributes = _pairs(row.attributes) if row.attributes else ()
     return Indicator(
         key,
         kind,
         value,
-        _name(get("status"), get("status_id"), lookups.statuses) or "",
-        _score(get("score")),
-        _text(get("description")) or "",
-        _text(get("created_at")),
-        _text(get("published_at")),
-        _text(get("updated_at")),
-        _text(get("touched_at")),
-        _text(get("expires_at")) or _text(get("expired_at")),
-        _sources(given) if (given := get("sources")) else (),
-        _names(given) if (given := get("tags")) else (),
-        _names(given) if (given := get("adversaries")) else (),
-        _malware(get("malware"), attributes),
+        _name(row.status, row.status_id, lookups.statuses) or "",
+        _score(row.score),
+        row.description or "",
+        row.created_at or None,
+        row.published_at or None,
+        row.updated_at or None,
+        row.touched_at or None,
+        row.expires_at or row.expired_at or None,
+        _sources(row.sources) if row.sources else (),
+        _names(row.tags) if row.tags else (),
+        _names(row.adversaries) if row.adversaries else (),
+        _malware(row.malware, attributes),
         attributes,
         stamp,
     )
 
 
-def type_of(row: Mapping[str, Any], lookups: Lookups) -> str:
+def type_of(row: Row, lookups: Lookups) -> str:
     """The name of the type of a row; empty where it has none that is known."""
-    return _name(row.get("type"), row.get("type_id"), lookups.types) or ""
+    return _name(row.type, row.type_id, lookups.types) or ""
 
 
 def whole(value: object) -> int | None:
@@ -104,14 +105,10 @@ def whole(value: object) -> int | None:
     return None
 
 
-def _refused(key: int, row: dict[str, Any], code: str, reason: str) -> Refusal:
-    label = _name(row.get("type"), None, {}) or ""
-    shown = _plain(row.get("value")) or ""
+def _refused(key: int, row: Row, code: str, reason: str) -> Refusal:
+    label = _name(row.type, None, {}) or ""
+    shown = _plain(row.value) or ""
     return Refusal(key, "rejected", code, reason, label[:100], shown[:SAMPLE_CHARACTERS])
-
-
-def _text(value: object) -> str | None:
-    return value if type(value) is str and value else None
 
 
 def _plain(value: object) -> str | None:
@@ -166,20 +163,15 @@ def _names(given: object) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _sources(given: object) -> tuple[Source, ...]:
-    if not isinstance(given, list):
-        return ()
+def _sources(given: list[Named]) -> tuple[Source, ...]:
     sources = []
     for each in given:
-        if isinstance(each, dict):
-            name, tlp, number = each.get("name"), each.get("tlp_name"), each.get("tlp_id")
-            source = _source(
-                name if isinstance(name, str) else "",
-                tlp if isinstance(tlp, str) else "",
-                number if type(number) is int else whole(number),
-            )
-        else:
-            source = _source(each if isinstance(each, str) else "", "", None)
+        name, tlp, number = each.name, each.tlp_name, each.tlp_id
+        source = _source(
+            name if type(name) is str else "",
+            tlp if type(tlp) is str else "",
+            number if type(number) is int else whole(number),
+        )
         if source is not None:
             sources.append(source)
     return tuple(sources)
@@ -194,18 +186,15 @@ def _source(name: str, tlp: str, number: int | None) -> Source | None:
     return Source(name, known) if name or known else None
 
 
-def _pairs(given: object) -> tuple[tuple[str, str], ...]:
+def _pairs(given: list[Named]) -> tuple[tuple[str, str], ...]:
     """Attributes that have both a name and a value; ThreatQ holds some that do not."""
-    if not isinstance(given, list):
-        return ()
     pairs = []
     for each in given:
-        if isinstance(each, dict):
-            name, value = each.get("name"), each.get("value")
-            if type(value) is not str:
-                value = _plain(value)
-            if type(name) is str and name and value:
-                pairs.append((name, value))
+        name, value = each.name, each.value
+        if type(value) is not str:
+            value = _plain(value)
+        if type(name) is str and name and value:
+            pairs.append((name, value))
     return tuple(pairs)
 
 

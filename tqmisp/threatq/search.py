@@ -14,6 +14,7 @@ from tqmisp.threatq.client import Answer, HttpRefused, ThreatQClient
 from tqmisp.threatq.options import Selection
 from tqmisp.threatq.paging import rows_of, total_of
 from tqmisp.threatq.records import Lookups, whole
+from tqmisp.threatq.rows import Row, as_row, loads_page
 from tqmisp.threatq.windows import Window
 
 log = get_logger(__name__)
@@ -83,9 +84,9 @@ class Search:
         """Send one request for the rows that were touched within a window."""
         if not self.filters:
             kept = {name: value for name, value in params.items() if name != "cursorMark"}
-            return await self._client.get(LISTING, kept | {"with": LISTING_WITH})
+            return await self._client.get(LISTING, kept | {"with": LISTING_WITH}, loads_page)
         asked = query.body(self._selection, window=window, saved=self._saved, fields=self._fields)
-        return await self._client.query(QUERY, params, asked)
+        return await self._client.query(QUERY, params, asked, loads_page)
 
     async def one(self, key: int) -> dict[str, Any] | None:
         """The row of one indicator, whatever the selection says; None where ThreatQ has none."""
@@ -206,7 +207,7 @@ def _decoded(held: object) -> object:
     return orjson.loads(held) if isinstance(held, str) else held
 
 
-def first_row(answer: Answer) -> dict[str, Any]:
+def first_row(answer: Answer) -> Row:
     """The first row of a page; an empty one where there is none."""
     rows = rows_of(answer.data)
-    return rows[0] if rows and isinstance(rows[0], dict) else {}
+    return (as_row(rows[0]) if rows else None) or Row()

@@ -85,7 +85,8 @@ class ThreatQSource:
         self._positions: Mapping[int, str] = {}
         self._lookup: Lookup | None = None
         self._recognise = recognise
-        self._salt = self._row_salt = salt
+        self._salt = salt
+        self._row_salt = 0
 
     def plan(self) -> dict[str, Any]:
         """What :meth:`resume` needs, as plain data."""
@@ -113,7 +114,8 @@ class ThreatQSource:
         self.total = await self._search.prepare(self._bounds)
         timeless = replace(self._selection, since=None, until=None)  # each row is compared with these by itself
         settings = orjson.dumps([asdict(timeless), asdict(self._search.lookups)], option=orjson.OPT_NON_STR_KEYS)
-        self._row_salt = hashlib.sha1(self._salt + settings, usedforsecurity=False).digest()
+        digest = hashlib.sha1(self._salt + settings, usedforsecurity=False).digest()
+        self._row_salt = int.from_bytes(digest[:8]) >> 1
 
     async def shards(self) -> Sequence[ThreatQShard]:
         """Find out what the server can do and how many rows there are, and divide them among the producers.
@@ -206,7 +208,7 @@ class ThreatQSource:
     async def _edge(self, sort: str) -> datetime | None:
         """The second in which the first, or the last, row was touched."""
         answer = await self._search.ask(self._bounds, {"limit": "1", "sort": sort, "offset": "0"})
-        touched = _date(first_row(answer).get("touched_at"))
+        touched = _date(first_row(answer).touched_at)
         return None if touched is None else touched.replace(microsecond=0)
 
     async def read(self, number: int, window: windows.Window) -> AsyncGenerator[Page[Indicator], None]:
