@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from msgspec import structs
 
 from tqmisp.errors import MispError, ThreatQError
 from tqmisp.journal.history import Delivery, History, Refused
@@ -188,7 +189,7 @@ class Inquiry:
             subject.selected, subject.refused = False, _words(found)
         elif found is not None:
             sources = [source._asdict() for source in found.indicator.sources]
-            subject.indicator = found.indicator._asdict() | {"sources": sources}
+            subject.indicator = structs.asdict(found.indicator) | {"sources": sources}
             subject.selected = found.objection is None
             subject.why_not = found.objection and {"code": found.objection.code, "reason": found.objection.reason}
             explanation = self._mapper.explain(found.indicator)

@@ -1,13 +1,15 @@
 """The words that the two edges share: what ThreatQ gives, and where MISP keeps it.
 
-Named tuples, not frozen dataclasses: one is made for each indicator, and a frozen dataclass of this size takes
-five times as long to make.
+What is made for each indicator is a struct of msgspec: it takes a third of the time of a named tuple, and a tenth of
+that of a frozen dataclass, and the garbage collector need not look at it.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import NamedTuple
+
+from msgspec import Struct
 
 
 class Source(NamedTuple):
@@ -18,7 +20,7 @@ class Source(NamedTuple):
     """``RED``, ``AMBER+STRICT``, ``AMBER``, ``GREEN`` or ``CLEAR``; None where ThreatQ gives none."""
 
 
-class Indicator(NamedTuple):
+class Indicator(Struct, frozen=True, gc=False):
     """One indicator of ThreatQ, whatever view it was read from.
 
     Dates are text as ThreatQ writes it, ``YYYY-MM-DD HH:MM:SS`` with optional fraction, in UTC.
@@ -77,7 +79,7 @@ class Change(StrEnum):
     """MISP held it although the journal did not know of it."""
 
 
-class Planned(NamedTuple):
+class Planned(Struct, frozen=True, gc=False):
     """An attribute on its way to its event, as the journal has promised it."""
 
     key: int

@@ -5,6 +5,7 @@ import time
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.misp.strategies import HOSTILE, values
 from tqmisp.misp import galaxies
@@ -206,11 +207,11 @@ def test_text_is_cut_by_bytes(text: str, limit: int) -> None:
 
 def test_a_long_description_leaves_room_for_the_source() -> None:
     """The comment is within its bytes, and what is cut is the description."""
-    indicator = FULL._replace(description="é" * 5_000)
+    indicator = replace(FULL, description="é" * 5_000)
     text = comment(MappingPolicy(comment_bytes=100), indicator)
     assert len(text.encode()) <= 100
     assert text.endswith("…; Tags: botnet, TLP:WHITE, loader; Source: Feed A, Feed B")
-    assert len(comment(MappingPolicy(comment_bytes=65_535), FULL._replace(description="é" * 65_535)).encode()) <= 65_535
+    assert len(comment(MappingPolicy(comment_bytes=65_535), replace(FULL, description="é" * 65_535)).encode()) <= 65_535
 
 
 @pytest.mark.parametrize(

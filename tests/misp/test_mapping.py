@@ -14,6 +14,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from pymisp import MISPAttribute, MISPEvent, PyMISP
 
 from tests.misp.conftest import NOW, REF, part, rig
@@ -66,7 +67,8 @@ def corpus() -> Sequence[Indicator]:
 def test_an_indicator_becomes_a_whole_attribute() -> None:
     """Everything that MISP is sent, but for the timestamp that the journal knows."""
     made = attribute(EVIL)
-    assert made[:6] == (7, made.uuid, "domain", "Network activity", "evil.example", True)
+    assert (made.key, made.to_ids) == (7, True)
+    assert (made.type, made.category, made.value) == ("domain", "Network activity", "evil.example")
     assert orjson.loads(made.payload) == {
         "uuid": identity.as_text(made.uuid),
         "type": "domain",
@@ -97,7 +99,7 @@ def test_a_bare_indicator_becomes_an_attribute_too() -> None:
 
 def test_the_uuid_follows_from_type_and_value_alone() -> None:
     """Spellings of one value are one attribute; context and id change nothing but the fingerprint."""
-    one, other = attribute(EVIL), attribute(EVIL._replace(id=8, value="EVIL.example.", tags=("new",)))
+    one, other = attribute(EVIL), attribute(replace(EVIL, id=8, value="EVIL.example.", tags=("new",)))
     assert one.uuid == other.uuid
     assert one.fold == other.fold
     assert one.fingerprint != other.fingerprint
@@ -129,7 +131,7 @@ def test_to_ids_follows_type_status_and_score(
     change: dict[str, Any], settings: dict[str, Any], *, to_ids: bool
 ) -> None:
     """Detection gets what is active, likely and specific enough."""
-    made = attribute(EVIL._replace(**change), **settings)
+    made = attribute(replace(EVIL, **change), **settings)
     assert made.to_ids is to_ids
     assert orjson.loads(made.payload)["to_ids"] is to_ids
 
@@ -144,7 +146,7 @@ def test_a_type_of_their_own_becomes_text_and_is_counted() -> None:
 
 def test_a_refusal_says_which_why_and_what() -> None:
     """One bad row does not keep its neighbours, and a long one is not carried along whole."""
-    mapped = mapper().map([EVIL, Indicator(8, "MD5", "x" * 5_000), EVIL._replace(id=9)])
+    mapped = mapper().map([EVIL, Indicator(8, "MD5", "x" * 5_000), replace(EVIL, id=9)])
     assert [each.key for each in mapped.items] == [7, 9]
     reason = CODES["invalid_hash_length"]
     assert mapped.refusals == [Refusal(8, "rejected", "invalid_hash_length", reason, "MD5", "x" * 1_000)]
@@ -163,7 +165,7 @@ def test_kept_contexts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mapping, "CACHED_CONTEXTS", 10)
     kept = mapper(MappingPolicy(tags="tag", malware="off", tlp=False))
     for number in range(100):
-        made = kept.map([EVIL._replace(tags=(f"tag {number}",))]).items[0]
+        made = kept.map([replace(EVIL, tags=(f"tag {number}",))]).items[0]
         assert orjson.loads(made.payload)["Tag"] == [{"name": f"tag {number}"}]
     assert max(len(kept._kept_remarks), len(kept._kept_tags)) <= 10
 
@@ -247,7 +249,7 @@ def test_whatever_comes_is_mapped_or_refused(policy: MappingPolicy, indicator: I
     assert len(mapped.items) + len(mapped.refusals) == 1
     for made in mapped.items:
         payload = orjson.loads(made.payload)
-        assert (payload["type"], payload["category"], payload["value"]) == made[2:5]
+        assert (payload["type"], payload["category"], payload["value"]) == (made.type, made.category, made.value)
         assert type_rules()[made.type].value_of(payload["value"]) == (made.value, None)
         assert len(payload["comment"].encode()) <= policy.comment_bytes
         beside = payload["comment"] + "".join(tag["name"] for tag in payload.get("Tag", ()))

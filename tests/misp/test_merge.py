@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.misp.conftest import NOW, planned
 from tqmisp.misp import marks
@@ -126,7 +127,7 @@ def test_tags_of_an_update_that_never_arrived_are_put_by_the_next_one() -> None:
     merged = merge(wanted(bases, Tag=tags), held(tags=("b",)))
     assert merged is not None
     assert (merged.changes, merged.kept) == (False, ("tags",))
-    off = wanted(bases)._replace(change=Change.RETIRE, body=withdrawal(UUID, NOW, delete=False))
+    off = replace(wanted(bases), change=Change.RETIRE, body=withdrawal(UUID, NOW, delete=False))
     withdrawn = merge(off, held(tags=("a",)))
     assert withdrawn is not None
     assert sent(merge(wanted(withdrawn.item.marks, Tag=tags), held(tags=("a",), to_ids=False))) == {
@@ -159,8 +160,8 @@ def test_deleted_by_people_is_not_ours_to_change() -> None:
 
 def test_withdrawing() -> None:
     """to_ids goes off, or the attribute goes, unless people have worked on it."""
-    off = wanted()._replace(change=Change.RETIRE, body=withdrawal(UUID, NOW, delete=False))
-    gone = off._replace(body=withdrawal(UUID, NOW, delete=True))
+    off = replace(wanted(), change=Change.RETIRE, body=withdrawal(UUID, NOW, delete=False))
+    gone = replace(off, body=withdrawal(UUID, NOW, delete=True))
     assert sent(merge(off, held(tags=("tlp:amber", "theirs")))) == {"to_ids": False}
     assert sent(merge(gone, held())) == {"to_ids": False, "deleted": 1}
     merged = merge(gone, held(comment="theirs"))
@@ -172,7 +173,7 @@ def test_withdrawing() -> None:
 
 def test_what_people_silenced_stays_silent_when_it_comes_back() -> None:
     """They switched to_ids off before it was withdrawn: to withdraw it changes nothing, and to revive it neither."""
-    off = wanted()._replace(change=Change.RETIRE, body=withdrawal(UUID, NOW, delete=False))
+    off = replace(wanted(), change=Change.RETIRE, body=withdrawal(UUID, NOW, delete=False))
     retired = merge(off, held(to_ids=False))
     assert retired is not None
     assert not retired.changes
@@ -224,6 +225,6 @@ def test_every_field_is_as_people_made_it_or_as_threatq_says(
         assert result[name] == (now[name] if there[name] == base[name] else there[name])
     ours, theirs = set(base["tags"]), set(there["tags"])
     assert tags == (theirs - ours) | (theirs & ours & set(now["tags"])) | (set(now["tags"]) - ours)
-    again = merge(item._replace(base=merged.item.marks), held(**(result | {"tags": tuple(sorted(tags))})))
+    again = merge(replace(item, base=merged.item.marks), held(**(result | {"tags": tuple(sorted(tags))})))
     assert again is not None
     assert not again.changes

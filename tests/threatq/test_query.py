@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from tests.threatq.samples import sample
 from tqmisp.errors import ConfigError
@@ -137,6 +138,6 @@ def test_every_row_is_held_against_the_selection(selection: Selection, code: str
 def test_a_period_holds_its_first_moment_and_not_its_last(touched: str | None, *, inside: bool) -> None:
     """Dates come with fractions, and may come with a T."""
     rows = RowFilter(Selection(), ("2024-05-01 00:00:00", "2024-05-02 00:00:00"))
-    kept, refused = rows.apply([ROW._replace(touched_at=touched)])
+    kept, refused = rows.apply([replace(ROW, touched_at=touched)])
     assert bool(kept) == inside
     assert [each.code for each in refused] == ([] if inside else ["time_not_selected"])

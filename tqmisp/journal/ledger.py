@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import anyio
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from tqmisp.journal.held import Held
@@ -459,7 +460,7 @@ class Ledger:
         return await self._database.do(lambda connection: self._rows.counts(connection, numbers)) if numbers else {}
 
 
-class Busy(NamedTuple):
+class Busy(Struct, frozen=True, gc=False):
     """An attribute that was admitted and is not confirmed yet."""
 
     key: int

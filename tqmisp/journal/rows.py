@@ -250,8 +250,20 @@ class Rows:
             connection,
             ledger,
             [
-                (key, self.target, uuid, fingerprint, fold, event, number, timestamp, live, base + marks, stamp)
-                for key, uuid, fingerprint, fold, timestamp, _, _, marks, base, _, stamp in items
+                (
+                    each.key,
+                    self.target,
+                    each.uuid,
+                    each.fingerprint,
+                    each.fold,
+                    event,
+                    number,
+                    each.timestamp,
+                    live,
+                    each.base + each.marks,
+                    each.stamp,
+                )
+                for each in items
             ],
         )
 

@@ -38,14 +38,11 @@ class Tally:
 
     def confirm(self, stored: Sequence[Planned], unchanged: Sequence[Planned], elsewhere: Sequence[Planned]) -> None:
         """Count what has reached MISP, and what was found there as it should be."""
-        for item in (*stored, *elsewhere):
-            if item.change in {Change.CREATE, Change.RETRY}:
-                self.created += 1
-            elif item.change in {Change.UPDATE, Change.REVIVE}:
-                self.updated += 1
-            elif item.change == Change.ADOPT:
-                self.unchanged += 1
-        self.unchanged += sum(item.change in {Change.UPDATE, Change.REVIVE, Change.ADOPT} for item in unchanged)
+        made = Counter([item.change for item in (*stored, *elsewhere)])
+        same = Counter([item.change for item in unchanged])
+        self.created += made[Change.CREATE] + made[Change.RETRY]
+        self.updated += made[Change.UPDATE] + made[Change.REVIVE]
+        self.unchanged += made[Change.ADOPT] + same[Change.UPDATE] + same[Change.REVIVE] + same[Change.ADOPT]
 
     def withdraw(self, leaver: Leaver, *, this_run: bool) -> None:
         """Count an attribute that was withdrawn; its indicator may have been counted as refused when it was read."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 
-class Attribute(NamedTuple):
-    """What one indicator becomes. A named tuple, since one is made for each indicator."""
+class Attribute(Struct, frozen=True, gc=False):
+    """What one indicator becomes."""
 
     key: int
     """The id of the indicator in ThreatQ."""

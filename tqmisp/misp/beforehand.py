@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from tqmisp.misp.merge import merge
 from tqmisp.misp.reading import Whole
 from tqmisp.misp.verdicts import DELETED, refusal
@@ -40,7 +42,7 @@ def adopt(
         else:
             if here.marks().packed() != item.marks:
                 outcome.kept["adopted"] += 1
-            found = item._replace(change=Change.ADOPT, timestamp=here.timestamp)
+            found = replace(item, change=Change.ADOPT, timestamp=here.timestamp)
             if here.event_uuid == ref.uuid:
                 outcome.unchanged.append(found)
             else:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
+from msgspec.structs import replace
 
 from tqmisp.misp import marks
 from tqmisp.misp.marks import Marks
@@ -68,7 +69,8 @@ def merge(item: Planned, held: Whole) -> Merged | None:
     body = {"uuid": wanted["uuid"], "timestamp": str(timestamp)} | fields
     final = result._replace(tags=numbers, deleted=withdraw)
     return Merged(
-        item._replace(
+        replace(
+            item,
             body=orjson.dumps(body),
             timestamp=timestamp if fields else held.timestamp,
             marks=final.packed(),
