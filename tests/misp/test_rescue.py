@@ -55,7 +55,8 @@ def test_what_a_person_would_mend_is_mended(
     label: str, value: str, misp_type: str, expected: str, rules: tuple[str, ...]
 ) -> None:
     """Each rule mends what it is for, and says so."""
-    filed, found, used = READER.read(label, value)
+    reading = READER.read(label, value)
+    filed, found, used = reading.filed, reading.value, reading.rules
     assert (filed.type, found, used) == (misp_type, expected, rules)
 
 
@@ -83,7 +84,8 @@ def test_each_rule_has_a_case() -> None:
 )
 def test_a_plausible_label_is_believed(label: str, value: str, misp_type: str) -> None:
     """The form of a value alone does not move it."""
-    filed, found, rules = READER.read(label, value)
+    reading = READER.read(label, value)
+    filed, found, rules = reading.filed, reading.value, reading.rules
     assert (filed.type, found, rules) == (misp_type, value, ())
 
 

@@ -375,8 +375,7 @@ class Ledger:
             number = await self._database.do(lambda connection: self._writer.promise(connection, promise, writing))
         self.events[ref.number] = ref
         self._slices[id(part)] = number
-        for item in items:
-            self._just_promised[item.uuid] = item.key
+        self._just_promised.update([(item.uuid, item.key) for item in items])
         for key in again:
             self._refused_before.pop(key, None)
 

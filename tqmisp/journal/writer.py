@@ -76,21 +76,22 @@ class Writer:
     def promise(self, connection: Connection, promise: Promise, writing: Writing) -> int:
         """Record that a slice is about to be sent; return its number."""
         rows, ref, items = self._rows, promise.part.destination, promise.part.items
-        new = [item for item in items if item.change == Change.CREATE or item.uuid in promise.former]
-        created = sum(item.change == Change.CREATE for item in new)
+        made = [item for item in items if item.change is Change.CREATE]
+        others = [item for item in items if item.change is not Change.CREATE]
+        taken = [item for item in others if item.uuid in promise.former]
+        again = [item for item in others if item.uuid not in promise.former]
         if promise.series_part is None:
-            rows.fill_event(connection, ref.number, created)
+            rows.fill_event(connection, ref.number, len(made))
         else:
-            rows.add_event(connection, ref, promise.series_part, created)
+            rows.add_event(connection, ref, promise.series_part, len(made))
         rows.set_due(connection, [ref.number], due=True)
         number = rows.open_slice(connection, self._run, ref.number, len(items), self._now())
         self.write(connection, writing)
-        taken = {(item.key, item.uuid) for item in new if item.uuid in promise.former}
-        rows.drop(connection, promise.orphans | taken)
+        rows.drop(connection, promise.orphans | {(item.key, item.uuid) for item in taken})
         merged: dict[str, object] = {"state": int(State.MERGED), "slice_id": 0}
         rows.change(connection, [(key, uuid, merged) for uuid, key in promise.former.items()])
-        rows.add(connection, new, ref.number, number)
-        rows.change(connection, [_promised(item, number) for item in items if not _is_new(item, promise)])
+        rows.add(connection, [*made, *taken], ref.number, number)
+        rows.change(connection, [_promised(item, number) for item in again])
         rows.forget_refusals(connection, promise.again)
         return number
 
@@ -133,10 +134,6 @@ class Writer:
             return home.ref
         number = self._rows.add_event(connection, home.ref, home.series_part, 0)
         return home.ref._replace(number=number)
-
-
-def _is_new(item: Planned, promise: Promise) -> bool:
-    return item.change == Change.CREATE or item.uuid in promise.former
 
 
 def _promised(item: Planned, number: int) -> tuple[int, bytes, dict[str, object]]:

@@ -136,7 +136,8 @@ class IndicatorMapper:
             Unstorable: MISP would refuse it.
             Filtered: MISP must not get it.
         """
-        filed, value, rules = self._reader.read(indicator.type, indicator.value, trace)
+        reading = self._reader.read(indicator.type, indicator.value, trace)
+        filed, value, rules = reading.filed, reading.value, reading.rules
         tlp, remark, comment_json, comment_mark = self._remark(indicator)
         tags, tags_json, tags_mark = self._tags(indicator, tlp, trace)
         if tlp in self._too_strict:

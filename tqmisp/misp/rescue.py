@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from tqmisp.misp.explain import Step
 from tqmisp.misp.reject import Unstorable
 from tqmisp.misp.rules import HASH_LABELS, PLANS, Move, Plan, Rule
@@ -18,7 +20,7 @@ from tqmisp.misp.types import FALLBACK, TYPES, MispType
 from tqmisp.misp.values import HASH_LENGTHS, MAX_BYTES, stored
 
 
-class Reading(NamedTuple):
+class Reading(Struct, frozen=True, gc=False):
     """How a value is to be understood."""
 
     filed: MispType

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 from tqmisp.threatq.records import MAX_ID, Lookups, type_of
 from tqmisp.threatq.rows import Row
 
 
-class Sighting(NamedTuple):
+class Sighting(Struct, frozen=True, gc=False):
     """A row that has come by."""
 
     key: int
