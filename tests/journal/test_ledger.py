@@ -80,7 +80,7 @@ async def admit(
 ) -> list[Slice[EventRef, Planned]]:
     """Admit a page and return what must be delivered, a slice an event."""
     page = Page(items=[*attributes, *refusals], size=1)
-    groups = await ledger.admit(page, Mapped(attributes, refusals))
+    groups = await (await ledger.look_up(page, Mapped(attributes, refusals)))()
     return [Slice(ref, list(items), 1) for ref, items in groups]
 
 
@@ -316,6 +316,39 @@ async def test_a_promise_during_a_look_up_is_not_missed(runs: Runs, monkeypatch:
     assert (ledger.tally.merged, ledger.tally.unchanged) == (1, 1)
 
 
+async def test_what_is_confirmed_after_a_page_was_looked_up_is_not_missed(runs: Runs) -> None:
+    """What was read of it is too old: it still counts as on its way, and a later page sees what became of it."""
+    ledger = await runs.start()
+    one, same, sharer, lower = attribute(5), attribute(5), attribute(7, 5), attribute(2, 5)
+    [part] = await admit(ledger, one)
+    await ledger.promise(part)
+    admission = await ledger.look_up(Page([same, sharer, lower], 1), Mapped([same, sharer, lower]))
+    refusal = Refusal(5, "quarantined", "refused_by_misp", "No.")
+    await ledger.confirm(part, Outcome(refused=[(part.items[0], refusal)]))
+    assert list(await admission()) == []
+    assert (ledger.tally.unchanged, ledger.tally.merged) == (1, 2)
+    assert ledger.tally.quarantined == {"refused_by_misp": 1}
+    assert await admit(ledger) == []
+    assert (ledger.tally.merged, ledger.tally.quarantined) == (1, {"refused_by_misp": 2})
+
+
+async def test_what_was_merged_after_a_page_was_looked_up_gets_one_row(runs: Runs) -> None:
+    """A row that was written in between is neither made twice nor forgotten."""
+    ledger = await runs.start()
+    await deliver(ledger, attribute(1))
+    sharer = attribute(9, 1)
+    first = await ledger.look_up(Page([sharer], 1), Mapped([sharer]))
+    second = await ledger.look_up(Page([sharer], 1), Mapped([sharer]))
+    assert list(await first()) == []
+    await ledger.flush()
+    assert list(await second()) == []
+    await ledger.flush()
+    assert ledger.tally.merged == 2
+    query = select(ledger_table.c.indicator_id, ledger_table.c.state).order_by(ledger_table.c.indicator_id)
+    rows = await runs.journal.database.do(lambda connection: list(connection.execute(query)))
+    assert [tuple(row) for row in rows] == [(1, State.LIVE), (9, State.MERGED)]
+
+
 async def test_a_merged_indicator_whose_owner_was_never_delivered_is_delivered(runs: Runs) -> None:
     """A crash may leave the note that two share an attribute, and nothing of the attribute itself."""
     dead = await runs.start()
@@ -369,7 +402,7 @@ async def test_a_page_is_not_done_with_before_its_indicators_own_what_they_shall
     ledger.follow({}, lambda _, positions: settled.update(positions))
 
     async def read(position: str, *items: Attribute) -> list[Slice[EventRef, Planned]]:
-        groups = await ledger.admit(Page(items, 1, (), (0, position)), Mapped(items))
+        groups = await (await ledger.look_up(Page(items, 1, (), (0, position)), Mapped(items)))()
         return [Slice(ref, list(planned), 1) for ref, planned in groups]
 
     async def bring(parts: Sequence[Slice[EventRef, Planned]]) -> None:
@@ -406,7 +439,7 @@ async def test_rows_are_recognised_by_their_stamps(runs: Runs) -> None:
     second = await runs.start()
     rows = [(1, 11), (2, 99), (3, 13), (4, 14), (5, 15), (6, 16), (7, 17)]
     assert await second.recognise(rows) == {1, 3, 5}
-    await second.admit(Page([], 1, recognised=[1, 3, 5]), Mapped([]))
+    await (await second.look_up(Page([], 1, recognised=[1, 3, 5]), Mapped([])))()
     assert (second.tally.read, second.tally.unchanged) == (3, 3)
 
     # the row has changed, what is made of it has not: next time it is recognised
@@ -451,7 +484,7 @@ async def test_a_first_reading_that_breaks_off_goes_on_with_what_it_has_met(runs
 
     third = await runs.start()
     await third.see(begin=True, with_ledger=False)
-    await third.admit(Page([], 1, recognised=[3]), Mapped([]))
+    await (await third.look_up(Page([], 1, recognised=[3]), Mapped([])))()
     await third.flush()
     retirement = Retirement(runs.journal, 1, 3, third)
     await retirement.find_absent()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from tqmisp.pipeline.protocols import Mapped, Outcome, Page, Refusal, Slice
+from tqmisp.pipeline.protocols import Admission, Mapped, Outcome, Page, Refusal, Slice
 
 
 async def nothing() -> None:
@@ -61,11 +61,14 @@ class FakeJournal:
     refused: list[int] = field(default_factory=list)
     high_water: int = 0
 
-    async def admit(self, page: Page[object], mapped: Mapped[str]) -> Iterable[tuple[int, Sequence[str]]]:
-        self.refused += [refusal.key for refusal in (*page.refusals, *mapped.refusals)]
-        even = [text for text in mapped.items if not int(text) % 2]
-        odd = [text for text in mapped.items if int(text) % 2]
-        return [(0, even), (1, odd)]
+    async def look_up(self, page: Page[object], mapped: Mapped[str]) -> Admission[int, str]:
+        async def admit() -> Iterable[tuple[int, Sequence[str]]]:
+            self.refused += [refusal.key for refusal in (*page.refusals, *mapped.refusals)]
+            even = [text for text in mapped.items if not int(text) % 2]
+            odd = [text for text in mapped.items if int(text) % 2]
+            return [(0, even), (1, odd)]
+
+        return admit
 
     async def promise(self, part: Slice[int, str]) -> None:
         self.promised += part.items

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import anyio
@@ -21,7 +22,7 @@ from tqmisp.journal.store import Journal
 from tqmisp.journal.tally import Tally
 from tqmisp.journal.writer import OUT, Home, Keep, Promise, Writer, Writing
 from tqmisp.model import Change, EventRef, Leaver, Planned
-from tqmisp.pipeline.protocols import Mapped, Outcome, Page, Refusal, Slice
+from tqmisp.pipeline.protocols import Admission, Mapped, Outcome, Page, Refusal, Slice
 
 
 class Ledger:
@@ -77,9 +78,7 @@ class Ledger:
         self._new_events: dict[int, int] = {}  # number -> part, until the journal has a row for it
         self._instead: dict[int, EventRef] = {}  # number of an event that people deleted -> what takes its place
         self._unconfirmed: dict[bytes, Busy] = {}  # admitted and not yet confirmed, by UUID
-        # what was written since the page at hand was looked up, and which the look-up may have missed
-        self._just_promised: dict[bytes, int] = {}
-        self._just_merged: set[Place] = set()
+        self._looks: list[_Look] = []  # pages that are looked up and not admitted yet
         self._slices: dict[int, int] = {}  # id() of a slice under way -> its number
         self._former: dict[bytes, int] = {}  # whose attribute another indicator is about to take over
         self._deferred: list[
@@ -164,45 +163,54 @@ class Ledger:
 
         return {key for key, _ in asked}.difference(await self._database.do(find)) if asked else set()
 
-    async def admit(self, page: Page[object], mapped: Mapped[Mappable]) -> Iterable[tuple[EventRef, Sequence[Planned]]]:
-        """Sort the attributes of a page into those that need no delivery and those that do, by event."""
-        tally = self.tally
-        refused = [*page.refusals, *mapped.refusals]
-        tally.read += len(page.items) + len(page.refusals) + len(page.recognised)
-        tally.unchanged += len(page.recognised)
-        self._note(refused)
-        gone = {refusal.key: refusal for refusal in refused if refusal.key >= 0}
-        late = self._late()
-        wanted = [(each.key, each.uuid) for each in (*mapped.items, *(each for each, _ in late))]
-        self._just_promised, self._just_merged = {}, set()
+    async def look_up(self, page: Page[object], mapped: Mapped[Mappable]) -> Admission[EventRef, Planned]:
+        """Read what is known of a page; the call that comes back sorts its attributes by what is to be done."""
+        look = _Look(self._late())
+        self._looks.append(look)
+        gone = {refusal.key: refusal for refusal in (*page.refusals, *mapped.refusals) if refusal.key >= 0}
+        wanted = [(each.key, each.uuid) for each in (*mapped.items, *(each for each, _ in look.late))]
         unread = {event.ref.number: event for event in self._series.open if event.folds is None}
-        found, listed, folds = await self._database.do(
-            lambda connection: self._look_up(connection, wanted, list(gone), list(unread))
+        look.found, listed, folds = await self._database.do(
+            lambda connection: self._read(connection, wanted, list(gone), list(unread))
         )
         for number, values in folds.items():
             unread[number].folds = values
-        held = self._held  # not before: a transaction in the meantime has written the one there was
+
+        async def admit() -> Iterable[tuple[EventRef, Sequence[Planned]]]:
+            groups = self._admit(page, mapped, look)
+            self._part(look.found, set(wanted), gone, listed)
+            held = self._held
+            if self._seeing:
+                held.seen += page.recognised
+                held.seen += [key for key, _ in wanted]
+                held.seen += gone
+            held.pages += 1
+            self._looks.remove(look)
+            if held.is_full():
+                await self.flush()
+            return groups.items()
+
+        return admit
+
+    def _admit(self, page: Page[object], mapped: Mapped[Mappable], look: _Look) -> Mapping[EventRef, Sequence[Planned]]:
+        """Sort the attributes of a page into those that need no delivery and those that do, by event."""
+        tally = self.tally
+        tally.read += len(page.items) + len(page.refusals) + len(page.recognised)
+        tally.unchanged += len(page.recognised)
+        self._note([*page.refusals, *mapped.refusals])
         batch = _Batch(int(self._now()), self._positions.read(page.position), {})
         for attribute in mapped.items:
             for rule in attribute.rescued:
                 tally.rescued[rule] += 1
-            self._decide(attribute, found, batch)
-        for attribute, read in late:
+            self._decide(attribute, look, batch)
+        for attribute, read in look.late:
             tally.merged -= 1  # it was counted when it was deferred
-            self._decide(attribute, found, batch._replace(read=read))
+            self._decide(attribute, look, batch._replace(read=read))
             if read is not None:
                 read.outstanding -= 1
-        self._part(found, set(wanted), gone, listed)
-        if self._seeing:
-            held.seen += page.recognised
-            held.seen += [key for key, _ in wanted]
-            held.seen += gone
-        held.pages += 1
-        if held.is_full():
-            await self.flush()
-        return batch.groups.items()
+        return batch.groups
 
-    def _look_up(
+    def _read(
         self, connection: Connection, wanted: Sequence[Place], gone: Sequence[int], unread: Sequence[int]
     ) -> tuple[Found, set[Place], dict[int, set[int]]]:
         """What is known of a page, what of it is to be withdrawn, and if something is new, the folds of these events.
@@ -218,24 +226,23 @@ class Ledger:
             folds = self._rows.folds(connection, unread)
         return found, listed, folds
 
-    def _decide(self, attribute: Mappable, found: Found, batch: _Batch) -> None:
+    def _decide(self, attribute: Mappable, look: _Look, batch: _Batch) -> None:
         """What an indicator needs, from what is known of it and of whoever has the same attribute."""
         key, uuid = place = attribute.key, attribute.uuid
-        busy = self._unconfirmed.get(uuid)
-        owner = busy.key if busy is not None else self._just_promised.get(uuid)
-        row = found.known.get(place)
-        if owner == key:
+        busy = self._unconfirmed.get(uuid) or look.confirmed.get(uuid)
+        row = look.found.known.get(place)
+        if busy is not None and busy.key == key:
             self.tally.unchanged += 1  # the same row again, from two parts of the source that overlap
-        elif owner is not None:  # also where this one has owned it: the other is about to take it over
-            if key < owner:
+        elif busy is not None:  # also where this one has owned it: the other is about to take it over
+            if key < busy.key:
                 self._deferred.append((attribute, batch.read))
                 if batch.read is not None:
                     batch.read.outstanding += 1  # until it has taken the attribute over, its page is not done with
-            self._merge(attribute, busy.event if busy is not None else 0, known=row is not None)
+            self._merge(attribute, busy.event, known=row is not None or place in look.merged)
         elif row is not None and row.state != State.MERGED:
             self._again(attribute, row, batch)
-        elif (other := found.owners.get(uuid)) is not None:
-            self._share(attribute, other, batch, known=row is not None)
+        elif (other := look.found.owners.get(uuid)) is not None:
+            self._share(attribute, other, batch, known=row is not None or place in look.merged)
         else:
             if row is not None:  # whoever it shared the attribute with was never delivered, and has gone
                 self._orphans.add(place)
@@ -308,8 +315,8 @@ class Ledger:
 
     def _merge(self, attribute: Mappable, event_id: int, *, known: bool) -> None:
         self.tally.merged += 1
-        place = attribute.key, attribute.uuid
-        if not known and place not in self._just_merged:
+        if not known:
+            place = attribute.key, attribute.uuid
             self._held.merged[place] = Merged(*place, attribute.fingerprint, attribute.fold, event_id)
 
     def _part(self, found: Found, wanted: set[Place], gone: Mapping[int, Refusal], listed: set[Place]) -> None:
@@ -375,7 +382,6 @@ class Ledger:
             number = await self._database.do(lambda connection: self._writer.promise(connection, promise, writing))
         self.events[ref.number] = ref
         self._slices[id(part)] = number
-        self._just_promised.update([(item.uuid, item.key) for item in items])
         for key in again:
             self._refused_before.pop(key, None)
 
@@ -393,7 +399,11 @@ class Ledger:
         self._count(outcome)
         for item in part.items:
             busy = self._unconfirmed.pop(item.uuid, None)
-            if busy is not None and busy.read is not None:
+            if busy is None:
+                continue
+            for look in self._looks:
+                look.confirmed[item.uuid] = busy
+            if busy.read is not None:
                 busy.read.outstanding -= 1
 
     def _home(self, found: EventRef) -> Home:
@@ -430,7 +440,8 @@ class Ledger:
     def _take_held(self) -> Writing:
         """What is to be written now; taken here and not by the thread of the database, which works at the same time."""
         held, self._held = self._held, Held()
-        self._just_merged.update(held.merged)
+        for look in self._looks:
+            look.merged.update(held.merged)
         self._any_leaving = self._any_leaving or bool(held.leaving)
         moved = self._positions.move() and self._keep_positions is not None
         return Writing(held, dict(self._positions.settled) if moved else None, self._keep_positions)
@@ -466,6 +477,22 @@ class Busy(Struct, frozen=True, gc=False):
     event: int
     read: Read | None
     """The page that it came with."""
+
+
+@dataclass(slots=True, eq=False)
+class _Look:
+    """What is known of a page, and what has become known since it was looked up.
+
+    Whatever was on its way then counts as on its way until the page is admitted: what was read of it is too old.
+    """
+
+    late: list[tuple[Mappable, Read | None]]
+    """Indicators of earlier pages that are decided about along with this one."""
+    found: Found = field(default_factory=lambda: Found({}, {}))
+    confirmed: dict[bytes, Busy] = field(default_factory=dict)
+    """By UUID."""
+    merged: set[Place] = field(default_factory=set)
+    """Indicators that got rows, since they share attributes of others."""
 
 
 class _Batch(NamedTuple):

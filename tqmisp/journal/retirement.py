@@ -14,7 +14,7 @@ from tqmisp.journal.rows import Place, Rows
 from tqmisp.journal.schema import STALE, State
 from tqmisp.journal.store import Journal
 from tqmisp.model import EventRef, Leaver, Planned
-from tqmisp.pipeline.protocols import Mapped, Outcome, Page, Slice
+from tqmisp.pipeline.protocols import Admission, Mapped, Outcome, Page, Slice
 
 LEAVERS_A_PAGE = 2_000
 
@@ -110,9 +110,13 @@ class Retirement:
         self._rows.change(connection, [_inherited(heirs[leaver.uuid], leaver) for leaver in passed])
         return heirs
 
-    async def admit(self, _page: Page[object], mapped: Mapped[Decided]) -> Iterable[tuple[EventRef, Sequence[Planned]]]:
-        """Plan what must be sent."""
-        return self._ledger.retire([(each.leaver, each.body, each.marks) for each in mapped.items])
+    async def look_up(self, _page: Page[object], mapped: Mapped[Decided]) -> Admission[EventRef, Planned]:
+        """Everything is known already; return the call that plans what must be sent."""
+
+        async def admit() -> Iterable[tuple[EventRef, Sequence[Planned]]]:
+            return self._ledger.retire([(each.leaver, each.body, each.marks) for each in mapped.items])
+
+        return admit
 
     async def promise(self, part: Slice[EventRef, Planned]) -> None:
         """Record the intent."""

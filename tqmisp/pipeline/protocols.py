@@ -7,7 +7,7 @@ the journal has planned for a destination ``D``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Hashable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -112,13 +112,21 @@ class Mapper(Protocol[T_contra, U_co]):
         ...
 
 
+Admission = Callable[[], Awaitable[Iterable[tuple[D, Sequence[V]]]]]
+"""Takes note of a page and of all its refusals, and says what must be delivered where.
+
+Items that need no delivery are left out of the answer.
+"""
+
+
 class Journal(Protocol[D, U_contra, V]):
     """What has been promised and what has been confirmed."""
 
-    async def admit(self, page: Page[object], mapped: Mapped[U_contra]) -> Iterable[tuple[D, Sequence[V]]]:
-        """Take note of a page and of all its refusals, and say what must be delivered where.
+    async def look_up(self, page: Page[object], mapped: Mapped[U_contra]) -> Admission[D, V]:
+        """Find out what is known of a page, and return the call that admits it.
 
-        Items that need no delivery are left out of the answer.
+        Pages are admitted in the order in which they were looked up; one may be looked up before the one ahead of it
+        is admitted.
         """
         ...
 

@@ -21,7 +21,7 @@ from tqmisp.pipeline.budget import ByteBudget
 from tqmisp.pipeline.groups import first_error
 from tqmisp.pipeline.limits import Limits
 from tqmisp.pipeline.progress import Progress
-from tqmisp.pipeline.protocols import D, Journal, Mapped, Mapper, Page, Shard, Sink, Slice, Source, T, U, V
+from tqmisp.pipeline.protocols import Admission, D, Journal, Mapped, Mapper, Page, Shard, Sink, Slice, Source, T, U, V
 from tqmisp.pipeline.stop import Stop
 
 
@@ -97,6 +97,7 @@ class _Pipeline(Generic[D, U, V]):
 
         pages_in, pages_out = create_memory_object_stream[Page[T]](self.limits.queue_pages)
         mapped_in, mapped_out = create_memory_object_stream[tuple[Page[T], Mapped[U]]](0)
+        looked_in, looked_out = create_memory_object_stream[tuple[Page[T], Mapped[U], Admission[D, V]]](0)
         slices_in, slices_out = create_memory_object_stream[Slice[D, V]](0)
         with self.stop.attach(drain=drain, abort=everything.cancel), everything:
             async with (
@@ -105,12 +106,15 @@ class _Pipeline(Generic[D, U, V]):
                 pages_out,
                 mapped_in,
                 mapped_out,
+                looked_in,
+                looked_out,
                 slices_in,
                 slices_out,
             ):
                 stages.start_soon(self._read, source, pages_in.clone(), reading, name="read")
                 stages.start_soon(self._map, mapper, pages_out.clone(), mapped_in.clone(), name="map")
-                stages.start_soon(self._admit, mapped_out.clone(), slices_in.clone(), name="admit")
+                stages.start_soon(self._look_up, mapped_out.clone(), looked_in.clone(), name="look up")
+                stages.start_soon(self._admit, looked_out.clone(), slices_in.clone(), name="admit")
                 for number, sink in enumerate(sinks):
                     stages.start_soon(self._deliver, sink, slices_out.clone(), name=f"deliver {number}")
         self.interrupted = everything.cancelled_caught
@@ -144,7 +148,7 @@ class _Pipeline(Generic[D, U, V]):
         pages: MemoryObjectReceiveStream[Page[T]],
         mapped: MemoryObjectSendStream[tuple[Page[T], Mapped[U]]],
     ) -> None:
-        """Map one page while the journal looks at the one before."""
+        """Map one page while the journal looks for what it knows of the one before."""
         progress, waiting = self.progress, self.progress.waiting
         with pages, mapped:
             asked = time.monotonic()
@@ -162,18 +166,32 @@ class _Pipeline(Generic[D, U, V]):
                     return  # the next stage has failed; its error is the one to show
                 asked = time.monotonic()
 
-    async def _admit(
+    async def _look_up(
         self,
         mapped: MemoryObjectReceiveStream[tuple[Page[T], Mapped[U]]],
+        looked: MemoryObjectSendStream[tuple[Page[T], Mapped[U], Admission[D, V]]],
+    ) -> None:
+        """Let the journal look for what it knows of one page while it decides about the one before."""
+        with mapped, looked:
+            async for page, result in mapped:
+                began = time.monotonic()
+                admission = await self.journal.look_up(page, result)
+                self.progress.waiting.journal += time.monotonic() - began
+                try:
+                    await looked.send((page, result, admission))
+                except anyio.BrokenResourceError:
+                    return  # the next stage has failed; its error is the one to show
+
+    async def _admit(
+        self,
+        looked: MemoryObjectReceiveStream[tuple[Page[T], Mapped[U], Admission[D, V]]],
         slices: MemoryObjectSendStream[Slice[D, V]],
     ) -> None:
         """Let the journal decide, and cut what must be delivered into slices."""
         progress = self.progress
-        with mapped, slices:
-            async for page, result in mapped:
-                began = time.monotonic()
-                groups = await self.journal.admit(page, result)
-                progress.waiting.journal += time.monotonic() - began
+        with looked, slices:
+            async for page, result, admission in looked:
+                groups = await admission()
                 self.budget.give(page.size)
                 progress.read += len(page.items) + len(page.refusals) + len(page.recognised)
                 progress.refused += len(page.refusals) + len(result.refusals)
