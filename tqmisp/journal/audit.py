@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, func, select, update
 
-from tqmisp.journal.schema import PRESENT, STALE, State, events, ledger, refusals, runs, slices
+from tqmisp.journal.schema import PRESENT, STALE, State, all_of, events, ledger, refusals, runs, slices
 from tqmisp.journal.store import Journal
 from tqmisp.model import EventRef
 
@@ -47,7 +47,7 @@ class Audit:
         query = (
             select(events.c.id, events.c.uuid, events.c.info, events.c.date, func.count(), func.max(ledger.c.timestamp))
             .join(ledger, ledger.c.event_id == events.c.id)
-            .where(events.c.target_id == self._target, ledger.c.target_id == self._target, ledger.c.state.in_(PRESENT))
+            .where(events.c.target_id == self._target, all_of(self._target), ledger.c.state.in_(PRESENT))
             .group_by(events.c.id, events.c.uuid, events.c.info, events.c.date)
             .order_by(events.c.id)
         )

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, delete, func, insert, literal, select, 
 
 from tqmisp.journal.bulk import insert_rows, select_in
 from tqmisp.journal.rows import Place
-from tqmisp.journal.schema import ASIDE, State, leaving, ledger, seen
+from tqmisp.journal.schema import ASIDE, State, all_of, leaving, ledger, seen
 from tqmisp.model import Leaver
 
 ABSENT = "absent"
@@ -69,9 +69,7 @@ class Leaving:
     def live(self, connection: Connection) -> int:
         """How many attributes MISP holds of ours in all; reads the whole ledger."""
         query = select(func.count()).select_from(ledger)
-        return int(
-            connection.scalar(query.where(ledger.c.target_id == self._target, ledger.c.state == State.LIVE)) or 0
-        )
+        return int(connection.scalar(query.where(all_of(self._target), ledger.c.state == State.LIVE)) or 0)
 
     def next(self, connection: Connection, after: Place | None, limit: int, code: str | None = None) -> list[Leaver]:
         """The next attributes on the list in the order of their indicators, behind a place."""
@@ -109,7 +107,7 @@ class Leaving:
         """Forget what an earlier reading has come across, or note all that the ledger knows as come across."""
         connection.execute(delete(seen).where(seen.c.target_id == self._target))
         if with_ledger:
-            known = select(ledger.c.indicator_id, ledger.c.target_id).where(ledger.c.target_id == self._target)
+            known = select(ledger.c.indicator_id, ledger.c.target_id).where(all_of(self._target))
             connection.execute(insert(seen).from_select([column.name for column in seen.columns], known.distinct()))
 
     def see(self, connection: Connection, keys: Sequence[int]) -> None:
@@ -121,14 +119,15 @@ class Leaving:
         met = select(seen.c.indicator_id).where(
             seen.c.indicator_id == ledger.c.indicator_id, seen.c.target_id == self._target
         )
-        gone = (ledger.c.target_id == self._target) & ~met.exists()
         listed = select(leaving.c.uuid).where(SAME).exists()
         columns = [literal("filtered"), literal(ABSENT), literal(""), literal(""), literal(run)]
         absent = select(ledger.c.indicator_id, ledger.c.target_id, ledger.c.uuid, *columns)
         connection.execute(
             insert(leaving).from_select(
-                [column.name for column in leaving.columns], absent.where(gone, ledger.c.state == State.LIVE, ~listed)
+                [column.name for column in leaving.columns],
+                absent.where(all_of(self._target), ~met.exists(), ledger.c.state == State.LIVE, ~listed),
             )
         )
         undelivered = (State.MERGED, State.QUARANTINED, State.PLANNED)
-        connection.execute(delete(ledger).where(gone, ledger.c.state.in_(undelivered), text(f"({ASIDE})")))
+        gone = (ledger.c.target_id == self._target, ~met.exists(), ledger.c.state.in_(undelivered))
+        connection.execute(delete(ledger).where(*gone, text(f"({ASIDE})")))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
 
 from tqmisp.journal.bulk import change_rows, insert_rows, select_from, select_in
-from tqmisp.journal.schema import ASIDE, PRESENT, State, events, ledger, refusals, slices
+from tqmisp.journal.schema import ASIDE, PRESENT, State, all_of, events, ledger, refusals, slices
 from tqmisp.model import EventRef, Planned
 from tqmisp.pipeline.protocols import Refusal
 
@@ -121,7 +121,7 @@ class Rows:
     def folds(self, connection: Connection, numbers: Sequence[int]) -> dict[int, set[int]]:
         """The folded values of events, by their number."""
         query = select(ledger.c.event_id, ledger.c.fold).where(
-            ledger.c.target_id == self.target, ledger.c.event_id.in_(numbers), ledger.c.state != State.MERGED
+            all_of(self.target), ledger.c.event_id.in_(numbers), ledger.c.state != State.MERGED
         )
         folds: dict[int, set[int]] = {number: set() for number in numbers}
         for event, fold in connection.execute(query):
@@ -176,7 +176,7 @@ class Rows:
         """
         query = (
             select(ledger.c.event_id, func.count())
-            .where(ledger.c.target_id == self.target, ledger.c.event_id.in_(numbers), ledger.c.state.in_(PRESENT))
+            .where(all_of(self.target), ledger.c.event_id.in_(numbers), ledger.c.state.in_(PRESENT))
             .group_by(ledger.c.event_id)
         )
         return {**dict.fromkeys(numbers, 0), **{row[0]: row[1] for row in connection.execute(query)}}
@@ -223,14 +223,12 @@ class Rows:
 
     def of_slice(self, connection: Connection, number: int) -> list[tuple[int, Known]]:
         """The indicators that were last sent with a slice."""
-        query = select(*_KNOWN).where(ledger.c.target_id == self.target, ledger.c.slice_id == number)
+        query = select(*_KNOWN).where(all_of(self.target), ledger.c.slice_id == number)
         return [(row[0], Known(*row[1:])) for row in connection.execute(query)]
 
     def of_event(self, connection: Connection, event: int, states: Collection[State]) -> Iterator[tuple[int, Known]]:
         """The indicators whose attributes are in an event, with the states named."""
-        query = select(*_KNOWN).where(
-            ledger.c.target_id == self.target, ledger.c.event_id == event, ledger.c.state.in_(states)
-        )
+        query = select(*_KNOWN).where(all_of(self.target), ledger.c.event_id == event, ledger.c.state.in_(states))
         for row in connection.execute(query):
             yield row[0], Known(*row[1:])
 
@@ -293,7 +291,7 @@ class Rows:
     def set_event_deleted(self, connection: Connection, event: int) -> int:
         """The same for all attributes of an event, which takes nothing more."""
         self.close_event(connection, event)
-        here = (ledger.c.target_id == self.target) & (ledger.c.event_id == event) & (ledger.c.state == State.LIVE)
+        here = all_of(self.target) & (ledger.c.event_id == event) & (ledger.c.state == State.LIVE)
         return connection.execute(update(ledger).where(here).values(state=int(State.DELETED))).rowcount
 
     def drop(self, connection: Connection, places: Collection[Place]) -> None:

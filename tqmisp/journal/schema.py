@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Float,
     ForeignKey,
     Index,
@@ -149,6 +150,16 @@ ledger = Table(
     ),
     sqlite_with_rowid=False,
 )
+
+
+def all_of(target: int) -> ColumnElement[bool]:
+    """The rows of a target, for queries that read the whole ledger.
+
+    With a plain comparison SQLite reads it in the order of ``ledger_uuid``, which takes 14 times as long: measured over
+    400,000 rows.
+    """
+    return (ledger.c.target_id + 0) == target
+
 
 leaving = Table(
     "leaving",
