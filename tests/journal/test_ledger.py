@@ -502,3 +502,15 @@ async def test_the_whole_ledger_is_read_in_its_own_order(runs: Runs) -> None:
         lambda connection: connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").all()
     )
     assert [row[3] for row in plan] == ["SCAN ledger"]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 100])
+async def test_attributes_are_counted_whole_in_parts(runs: Runs, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """An indicator with two attributes at the edge of a part is counted once for each, and for its event."""
+    monkeypatch.setattr("tqmisp.journal.rows.COUNTED_ROWS", rows)
+    runs.capacity = 3
+    ledger = await runs.start()
+    made = [attribute(key, value) for key, value in [(1, 1), (2, 2), (2, 3), (3, 4), (5, 5), (5, 6), (5, 7)]]
+    refs = [part.destination for part in await deliver(ledger, *made)]
+    assert list((await ledger.counts(refs)).values()) == [3, 3, 1]
+    assert await ledger.counts(refs[1:2]) == {refs[1].number: 3}

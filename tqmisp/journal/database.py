@@ -23,9 +23,13 @@ PRAGMAS = (
     "synchronous=NORMAL",
     "busy_timeout=60000",
     "cache_size=-16384",
-    "wal_autocheckpoint=8000",
+    "wal_autocheckpoint=32000",
 )
-"""What each connection to SQLite is told."""
+"""What each connection to SQLite is told.
+
+The index by UUID is written all over: at a million rows each transaction touches most of its pages. A log of up to
+128 MiB takes up the same page many times before it is written back: a fifth of the time of a row.
+"""
 
 OLDEST_SQLITE = (3, 33)
 """The first with ``UPDATE ... FROM``; of August 2020."""

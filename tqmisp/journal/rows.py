@@ -6,6 +6,7 @@ All of it runs in the thread of the database, inside the transaction of whoever 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
@@ -17,6 +18,8 @@ from tqmisp.pipeline.protocols import Refusal
 
 VALUE_BYTES = 1_000
 """How much of a refused value is kept."""
+COUNTED_ROWS = 100_000
+"""Rows that are counted at once."""
 Place = tuple[int, bytes]
 """Which row: the id of the indicator and the UUID of the attribute."""
 
@@ -172,14 +175,23 @@ class Rows:
     def counts(self, connection: Connection, numbers: Collection[int]) -> dict[int, int]:
         """How many attributes of these events MISP counts, of those that were delivered.
 
-        The ledger has no index by event: all of it is read, once for all events.
+        The ledger has no index by event: all of it is read, once for all events, and in parts, since SQLite sorts what
+        it groups in memory.
         """
-        query = (
+        counts = dict.fromkeys(numbers, 0)
+        key = ledger.c.indicator_id
+        grouped = (
             select(ledger.c.event_id, func.count())
             .where(all_of(self.target), ledger.c.event_id.in_(numbers), ledger.c.state.in_(PRESENT))
             .group_by(ledger.c.event_id)
         )
-        return {**dict.fromkeys(numbers, 0), **{row[0]: row[1] for row in connection.execute(query)}}
+        last: int | None = -1
+        while last is not None:
+            here = key > last
+            last = connection.scalar(select(key).where(here).order_by(key).offset(COUNTED_ROWS).limit(1))
+            for event, count in connection.execute(grouped.where(here if last is None else here & (key <= last))):
+                counts[event] += count
+        return counts
 
     def add_event(self, connection: Connection, ref: EventRef, part: int, attributes: int) -> int:
         """Insert an event; a number of 0 means that the database chooses one. Returns its number."""
@@ -242,7 +254,10 @@ class Rows:
         return {row[0]: row[1] for row in connection.execute(query)}
 
     def add(self, connection: Connection, items: Sequence[Planned], event: int, number: int) -> None:
-        """Insert attributes that are about to be sent."""
+        """Insert attributes that are about to be sent.
+
+        In the order of their UUIDs, which touches each page of the index once.
+        """
         live = int(State.LIVE)
         insert_rows(
             connection,
@@ -261,7 +276,7 @@ class Rows:
                     each.base + each.marks,
                     each.stamp,
                 )
-                for each in items
+                for each in sorted(items, key=attrgetter("uuid"))
             ],
         )
 
