@@ -28,7 +28,7 @@ PRAGMAS = (
 """What each connection to SQLite is told.
 
 The index by UUID is written all over: at a million rows each transaction touches most of its pages. A log of up to
-128 MiB takes up the same page many times before it is written back: a fifth of the time of a row.
+128 MiB takes up the same page many times before it is written back, which saves a sixth of the time of a row.
 """
 
 OLDEST_SQLITE = (3, 33)

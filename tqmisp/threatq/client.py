@@ -112,13 +112,13 @@ class ThreatQClient:
         for _ in range(TOKENS):
             token = await self._tokens.get()
             try:
-                return await self._request(method, path, params, body, decode, token)
+                return await self._request(method, path, params, body, token, decode=decode)
             except TokenRefused:
                 await self._tokens.replace(token)
-        return await self._request(method, path, params, body, decode, await self._tokens.get())
+        return await self._request(method, path, params, body, await self._tokens.get(), decode=decode)
 
-    async def _request(  # noqa: PLR0917
-        self, method: str, path: str, params: dict[str, str], body: dict[str, Any] | None, decode: Decode, token: str
+    async def _request(
+        self, method: str, path: str, params: dict[str, str], body: dict[str, Any] | None, token: str, *, decode: Decode
     ) -> Answer:
         what = f"{method} {path}"
         # capital B: a live server refused "bearer", though it calls its own tokens so

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import orjson
 
 from tqmisp.errors import ThreatQRefused, ThreatQUnavailable
-from tqmisp.threatq.rows import as_row
 
 LEAST_LIMIT = 100
 """Pages are not made smaller than this; every published client gets pages of this size."""
@@ -246,8 +245,7 @@ def total_of(answer: object) -> int | None:
 
 
 def _id(row: object) -> object:
-    row = as_row(row)
-    return None if row is None else row.id
+    return row.get("id") if isinstance(row, dict) else getattr(row, "id", None)
 
 
 def _rise(ids: list[int | None]) -> bool:
