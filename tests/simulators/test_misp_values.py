@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tqmisp.misp.reject import Unstorable
@@ -17,6 +17,10 @@ from tqmisp.simulators.misp.types import EMPTY, too_long, type_rules
     [
         # read in AttributeValidationTool::modifyBeforeValidation of MISP 2.5.1
         ("ip-src", "2001:DB8::1/128", "2001:db8::1"),
+        ("ip-src", "::1/128", "::1/128"),
+        ("ip-src", "::1.2.3.4/32", "::1.2.3.4"),
+        ("ip-src", "1::1.2.3.4/32", "1::102:304"),
+        ("ip-src", "::102:304/32", "::102:304/32"),
         ("ip-src|port", "[2001:DB8::1]:443", "2001:db8::1|443"),
         ("ip-src|port", "2001:db8::1#443", "2001:db8::1|443"),
         ("hostname|port", "WWW.Example.ORG:80", "www.example.org|80"),
@@ -169,6 +173,7 @@ def almost_good(draw: st.DrawFn) -> str:
 
 @settings(max_examples=1_500, deadline=None)
 @given(type_=st.sampled_from(SHARED), value=almost_good())
+@example(type_="ip-src", value="::1.2.3.4/32")
 def test_agrees_with_what_the_export_expects(type_: str, value: str) -> None:
     """What the export takes for storable is stored just so: two implementations of the same facts."""
     try:

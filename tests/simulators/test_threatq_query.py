@@ -131,7 +131,7 @@ async def test_paging_gives_every_matching_row_once(rows: list[dict[str, Any]]) 
     async with serving(library()) as asker:
         seen: list[tuple[dict[str, Any], int]] = []
 
-        @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+        @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
         @given(queries, st.integers(200, 900))
         def collect(filters: dict[str, Any], limit: int) -> None:
             seen.append((filters, limit))

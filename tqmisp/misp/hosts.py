@@ -88,7 +88,18 @@ def ip(value: str) -> str:
     prefix = prefix.lstrip("0") or prefix[-1:]
     if not _DIGITS.fullmatch(prefix) or len(prefix) > 3 or int(prefix) > longest:
         raise Unstorable("invalid_cidr")
-    return address if prefix == str(longest) else f"{address}/{prefix}"
+    if prefix == str(longest):
+        return address
+    if prefix == "32" and "." in address:
+        address = _undotted(address)
+    return f"{address}/{prefix}"
+
+
+def _undotted(address: str) -> str:
+    """An IPv6 address that ends as an IPv4 one, without dots: MISP drops /32 behind a dot, and with it the network."""
+    packed = socket.inet_pton(socket.AF_INET6, address)
+    head = address.rpartition(":")[0]
+    return f"{head}:{int.from_bytes(packed[12:14]):x}:{int.from_bytes(packed[14:]):x}"
 
 
 def _packed(address: str) -> tuple[socket.AddressFamily, bytes] | None:

@@ -56,18 +56,21 @@ REFANG: dict[str, Normalise] = {
 
 
 def ip(value: str) -> str:
-    """Shortest form of an IPv6 address; a block of one address becomes the address (recordings 172 to 177)."""
-    if "/" in value[1:]:
+    """Shortest form of an IPv6 address; a block of one address becomes the address (recordings 172 to 177).
+
+    MISP overlooks a colon, a dot and a slash that come first.
+    """
+    if value.find("/") > 0:
         address, _, size = value.partition("/")
         address = _short(address)
-        if (size == "32" and "." in value[1:]) or (size == "128" and ":" in value[1:]):
+        if (size == "32" and value.find(".") > 0) or (size == "128" and value.find(":") > 0):
             return address
         return f"{address}/{size}"
     return _short(value)
 
 
 def _short(address: str) -> str:
-    if ":" not in address[1:]:
+    if address.find(":") <= 0:
         return address
     try:
         return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, address))
