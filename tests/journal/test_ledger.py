@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import anyio
 import pytest
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import sqlite
 
 from tqmisp.journal import Journal, Ledger
 from tqmisp.journal.audit import Audit
 from tqmisp.journal.database import Database
+from tqmisp.journal.holders import NEW_ROWS
 from tqmisp.journal.retirement import Retirement
 from tqmisp.journal.rows import Rows
-from tqmisp.journal.schema import State, all_of
+from tqmisp.journal.schema import State
 from tqmisp.journal.schema import ledger as ledger_table
 from tqmisp.journal.settle import Look, Settlement
 from tqmisp.model import EventRef, Planned
@@ -99,9 +99,10 @@ def changes(parts: Sequence[Slice[EventRef, Planned]]) -> dict[int, str]:
     return {item.key: item.change for part in parts for item in part.items}
 
 
-@pytest.fixture
-async def runs(tmp_path: Path) -> object:
-    """A journal in a folder of its own."""
+@pytest.fixture(params=[NEW_ROWS, 1], ids=["entries apart", "entries moved"])
+async def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> object:
+    """A journal in a folder of its own, whose entries by UUID are in the small table or in the large one."""
+    monkeypatch.setattr("tqmisp.journal.holders.NEW_ROWS", request.param)
     async with Journal.open(tmp_path) as journal:
         yield Runs(journal)
 
@@ -490,18 +491,6 @@ async def test_a_first_reading_that_breaks_off_goes_on_with_what_it_has_met(runs
     retirement = Retirement(runs.journal, 1, 3, third)
     await retirement.find_absent()
     assert await retirement.listed() == (2, 3)
-
-
-async def test_the_whole_ledger_is_read_in_its_own_order(runs: Runs) -> None:
-    """By way of the index, which SQLite would rather take, it is 14 times as slow."""
-    ledger = await runs.start()
-    await deliver(ledger, attribute(1))
-    query = select(ledger_table.c.fold).where(all_of(1), ledger_table.c.event_id == 1)
-    sql = str(query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}))
-    plan = await runs.journal.database.do(
-        lambda connection: connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").all()
-    )
-    assert [row[3] for row in plan] == ["SCAN ledger"]
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 100])

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, event, update
 
 from tqmisp.errors import ConfigError, LockHeld
 from tqmisp.journal import Journal, migrations, schema, store
+from tqmisp.journal.history import History
 from tqmisp.journal.rows import Rows
 from tqmisp.journal.settle import Settlement
 
@@ -181,6 +182,9 @@ async def test_what_an_older_journal_wanted_to_be_sent_again_still_is(tmp_path: 
 
     def age(connection: Connection) -> None:
         connection.exec_driver_sql("DROP INDEX ledger_aside")
+        connection.exec_driver_sql("DROP TABLE holders")
+        connection.exec_driver_sql("DROP TABLE new_holders")
+        connection.exec_driver_sql("CREATE INDEX ledger_uuid ON ledger (uuid, target_id)")
         connection.exec_driver_sql("ALTER TABLE ledger DROP COLUMN stamp")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")
         for key, fingerprint in ((1, bytes(8)), (2, b"as it is")):
@@ -193,6 +197,7 @@ async def test_what_an_older_journal_wanted_to_be_sent_again_still_is(tmp_path: 
     async with Journal.open(tmp_path) as journal:
         assert await Settlement(journal, 1, {}, _look).left() == [1]
         assert await journal.database.do(lambda connection: Rows(1).strange(connection, [(1, 0), (2, 0)])) == {1}
+        assert await History(journal).of_attributes([bytes(16)]) == [1, 2]
 
 
 async def test_looking_up_does_not_read_the_whole_ledger(tmp_path: Path) -> None:
@@ -210,11 +215,23 @@ async def test_looking_up_does_not_read_the_whole_ledger(tmp_path: Path) -> None
         await journal.database.do(lambda connection: Rows(1).restamp(connection, {wanted[0]: 11}))
         await journal.database.do(lambda connection: Rows(1).drop_planned(connection, [1]))
         await Settlement(journal, 1, {}, _look).left()
-        indexes = ["indicator_id=?", "uuid=?", "indicator_id=?", "indicator_id=?", "ledger_aside", "ledger_aside"]
-        for (statement, parameters), index in zip(list(asked), indexes, strict=True):
-            plan = await journal.database.do(partial(_explain, statement, parameters))
-            assert index in str(plan)
-            assert "SCAN ledger" not in str(plan)
+        await journal.database.do(lambda connection: Rows(1).sharers(connection, [b"1" * 16]))
+        await journal.database.do(lambda connection: Rows(1).set_deleted(connection, [b"1" * 16]))
+        of_holders = "SEARCH new_holders USING PRIMARY KEY (uuid=?)", "SEARCH holders USING PRIMARY KEY (uuid=?)"
+        indexes = [
+            ["indicator_id=?"],
+            of_holders,
+            ["indicator_id=?"],
+            ["indicator_id=?"],
+            ["ledger_aside"],
+            ["ledger_aside"],
+            [*of_holders, "indicator_id=?"],
+            [*of_holders, "indicator_id=?"],
+        ]
+        for (statement, parameters), used in zip(list(asked), indexes, strict=True):
+            plan = str(await journal.database.do(partial(_explain, statement, parameters)))
+            assert [index for index in used if index not in plan] == []
+            assert "SCAN ledger" not in plan
 
 
 async def _look(_event: object, _uuids: object) -> dict[bytes, int]:

@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, func, select, update
+from sqlalchemy import Connection, Row, Select, func, literal, select, tuple_, update
 
-from tqmisp.journal.schema import PRESENT, STALE, State, all_of, events, ledger, refusals, runs, slices
+from tqmisp.journal.holders import having
+from tqmisp.journal.schema import PRESENT, STALE, State, events, ledger, refusals, runs, slices
 from tqmisp.journal.store import Journal
 from tqmisp.model import EventRef
 
@@ -44,11 +45,16 @@ class Audit:
 
     async def events(self) -> list[Audited]:
         """All events that anything was delivered to."""
+        found = (
+            select(ledger.c.event_id, func.count().label("present"), func.max(ledger.c.timestamp).label("newest"))
+            .where(ledger.c.target_id == self._target, ledger.c.state.in_(PRESENT))
+            .group_by(ledger.c.event_id)
+            .subquery()
+        )
         query = (
-            select(events.c.id, events.c.uuid, events.c.info, events.c.date, func.count(), func.max(ledger.c.timestamp))
-            .join(ledger, ledger.c.event_id == events.c.id)
-            .where(events.c.target_id == self._target, all_of(self._target), ledger.c.state.in_(PRESENT))
-            .group_by(events.c.id, events.c.uuid, events.c.info, events.c.date)
+            select(events.c.id, events.c.uuid, events.c.info, events.c.date, found.c.present, found.c.newest)
+            .join(found, found.c.event_id == events.c.id)
+            .where(events.c.target_id == self._target)
             .order_by(events.c.id)
         )
         rows = await self._database.do(lambda connection: connection.execute(query).all())
@@ -56,7 +62,7 @@ class Audit:
 
     async def promised(self, uuids: Sequence[bytes]) -> dict[bytes, Stored]:
         """What is known of these attributes."""
-        query = self._query().where(ledger.c.uuid.in_(uuids))
+        query = self._query().where(having(uuids))
         rows = await self._database.do(lambda connection: connection.execute(query).all())
         return dict(map(_stored, rows))
 
@@ -75,16 +81,18 @@ class Audit:
 
     async def of_event(self, ref: EventRef) -> AsyncGenerator[list[tuple[bytes, Stored]], None]:
         """Yield what is known of the attributes of an event, in pages."""
-        after = b""
+        order = (ledger.c.indicator_id, ledger.c.target_id, ledger.c.uuid)
+        after = (-1, self._target, b"")
         while True:
-            query = self._query().where(ledger.c.event_id == ref.number, ledger.c.uuid > after)
-            query = query.order_by(ledger.c.uuid).limit(ROWS_A_PAGE)
+            here = tuple_(*order) > tuple_(*map(literal, after, (column.type for column in order)))
+            query = self._query().where(ledger.c.event_id == ref.number, here).order_by(*order).limit(ROWS_A_PAGE)
             rows = await self._database.do(partial(_all, query))
             if not rows:
                 return
             page = [_stored(row) for row in rows]
             yield page
-            after = page[-1][0]
+            uuid, last = page[-1]
+            after = (last.key, self._target, uuid)
 
     async def deliver_again(self, missing: Sequence[bytes], stale: Sequence[bytes]) -> int:
         """Mark attributes that MISP has lost, or has in an older state; how many were marked."""
@@ -97,7 +105,7 @@ class Audit:
                 (stale, {"state": int(State.LIVE), "marks": b""}),
             ):
                 for start in range(0, len(uuids), ROWS_A_PAGE):
-                    here = ledger.c.uuid.in_(uuids[start : start + ROWS_A_PAGE]) & ledger.c.state.in_(PRESENT)
+                    here = having(uuids[start : start + ROWS_A_PAGE]) & ledger.c.state.in_(PRESENT)
                     marked += connection.execute(
                         update(ledger).where(ledger.c.target_id == self._target, here).values(stamp=STALE, **values)
                     ).rowcount

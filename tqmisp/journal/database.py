@@ -23,12 +23,11 @@ PRAGMAS = (
     "synchronous=NORMAL",
     "busy_timeout=60000",
     "cache_size=-16384",
-    "wal_autocheckpoint=32000",
+    "wal_autocheckpoint=16000",
 )
 """What each connection to SQLite is told.
 
-The index by UUID is written all over: at a million rows each transaction touches most of its pages. A log of up to
-128 MiB takes up the same page many times before it is written back, which saves a sixth of the time of a row.
+A log of up to 64 MiB takes up the same page many times before it is written back.
 """
 
 OLDEST_SQLITE = (3, 33)

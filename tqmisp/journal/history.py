@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Connection, Row, select
 
+from tqmisp.journal.holders import having
 from tqmisp.journal.rows import VALUE_BYTES
 from tqmisp.journal.schema import State, events, leaving, ledger, refusals, runs, slices, targets
 from tqmisp.journal.store import Journal
@@ -59,21 +60,8 @@ class History:
 
     async def deliveries(self, keys: Collection[int]) -> list[Delivery]:
         """The attributes that indicators have become, by their ids and targets."""
-        owned = ledger.alias()
-        owner = (
-            select(owned.c.indicator_id)
-            .where(
-                owned.c.uuid == ledger.c.uuid,
-                owned.c.target_id == ledger.c.target_id,
-                owned.c.state != State.MERGED,
-            )
-            .limit(1)
-            .scalar_subquery()
-        )
         query = (
-            select(
-                ledger, targets.c.name, events.c.uuid.label("event"), events.c.info, events.c.date, owner.label("owner")
-            )
+            select(ledger, targets.c.name, events.c.uuid.label("event"), events.c.info, events.c.date)
             .add_columns(
                 runs.c.run_id.label("run"), slices.c.opened_at, slices.c.closed_at, leaving.c.code.label("leaves")
             )
@@ -90,7 +78,14 @@ class History:
             .where(ledger.c.indicator_id.in_(keys))
             .order_by(ledger.c.indicator_id, ledger.c.target_id, ledger.c.uuid)
         )
-        rows = await self._database.do(lambda connection: connection.execute(query).all())
+
+        def read(connection: Connection) -> tuple[Sequence[Row[Any]], dict[tuple[int, bytes], int]]:
+            rows = connection.execute(query).all()
+            mine = select(ledger.c.target_id, ledger.c.uuid, ledger.c.indicator_id)
+            owned = mine.where(having([row.uuid for row in rows]), ledger.c.state != State.MERGED)
+            return rows, {(target, uuid): key for target, uuid, key in connection.execute(owned)}
+
+        rows, owners = await self._database.do(read)
         return [
             Delivery(
                 row.indicator_id,
@@ -100,7 +95,7 @@ class History:
                 row.timestamp,
                 bytes(row.marks),
                 EventRef(row.event_id, row.event or "", row.info or "", row.date or ""),
-                row.indicator_id if row.owner is None else row.owner,
+                owners.get((row.target_id, row.uuid), row.indicator_id),
                 row.run,
                 row.opened_at,
                 row.closed_at is not None,
@@ -135,7 +130,7 @@ class History:
 
     async def of_attributes(self, uuids: Collection[bytes]) -> list[int]:
         """The indicators that have become these attributes."""
-        query = select(ledger.c.indicator_id).where(ledger.c.uuid.in_(uuids)).distinct()
+        query = select(ledger.c.indicator_id).where(having(uuids)).distinct()
         return sorted(await self._database.do(lambda connection: connection.scalars(query).all()))
 
     async def refused_as(self, values: Sequence[str]) -> list[int]:

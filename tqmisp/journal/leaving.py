@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, delete, func, insert, literal, select, 
 
 from tqmisp.journal.bulk import insert_rows, select_in
 from tqmisp.journal.rows import Place
-from tqmisp.journal.schema import ASIDE, State, all_of, leaving, ledger, seen
+from tqmisp.journal.schema import ASIDE, State, leaving, ledger, seen
 from tqmisp.model import Leaver
 
 ABSENT = "absent"
@@ -69,7 +69,9 @@ class Leaving:
     def live(self, connection: Connection) -> int:
         """How many attributes MISP holds of ours in all; reads the whole ledger."""
         query = select(func.count()).select_from(ledger)
-        return int(connection.scalar(query.where(all_of(self._target), ledger.c.state == State.LIVE)) or 0)
+        return int(
+            connection.scalar(query.where(ledger.c.target_id == self._target, ledger.c.state == State.LIVE)) or 0
+        )
 
     def next(self, connection: Connection, after: Place | None, limit: int, code: str | None = None) -> list[Leaver]:
         """The next attributes on the list in the order of their indicators, behind a place."""
@@ -107,7 +109,7 @@ class Leaving:
         """Forget what an earlier reading has come across, or note all that the ledger knows as come across."""
         connection.execute(delete(seen).where(seen.c.target_id == self._target))
         if with_ledger:
-            known = select(ledger.c.indicator_id, ledger.c.target_id).where(all_of(self._target))
+            known = select(ledger.c.indicator_id, ledger.c.target_id).where(ledger.c.target_id == self._target)
             connection.execute(insert(seen).from_select([column.name for column in seen.columns], known.distinct()))
 
     def see(self, connection: Connection, keys: Sequence[int]) -> None:
@@ -125,7 +127,7 @@ class Leaving:
         connection.execute(
             insert(leaving).from_select(
                 [column.name for column in leaving.columns],
-                absent.where(all_of(self._target), ~met.exists(), ledger.c.state == State.LIVE, ~listed),
+                absent.where(ledger.c.target_id == self._target, ~met.exists(), ledger.c.state == State.LIVE, ~listed),
             )
         )
         undelivered = (State.MERGED, State.QUARANTINED, State.PLANNED)

@@ -6,13 +6,13 @@ All of it runs in the thread of the database, inside the transaction of whoever 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
 
 from tqmisp.journal.bulk import change_rows, insert_rows, select_from, select_in
-from tqmisp.journal.schema import ASIDE, PRESENT, State, all_of, events, ledger, refusals, slices
+from tqmisp.journal.holders import add_holders, having, held_of
+from tqmisp.journal.schema import ASIDE, PRESENT, State, events, ledger, refusals, slices
 from tqmisp.model import EventRef, Planned
 from tqmisp.pipeline.protocols import Refusal
 
@@ -124,7 +124,7 @@ class Rows:
     def folds(self, connection: Connection, numbers: Sequence[int]) -> dict[int, set[int]]:
         """The folded values of events, by their number."""
         query = select(ledger.c.event_id, ledger.c.fold).where(
-            all_of(self.target), ledger.c.event_id.in_(numbers), ledger.c.state != State.MERGED
+            ledger.c.target_id == self.target, ledger.c.event_id.in_(numbers), ledger.c.state != State.MERGED
         )
         folds: dict[int, set[int]] = {number: set() for number in numbers}
         for event, fold in connection.execute(query):
@@ -169,7 +169,10 @@ class Rows:
 
     def owners(self, connection: Connection, uuids: Sequence[bytes]) -> dict[bytes, Owner]:
         """Whose these attributes are."""
-        rows = select_in(connection, self._known.where(ledger.c.state != State.MERGED), ledger.c.uuid, uuids)
+        held = held_of(connection, uuids)
+        if not held:
+            return {}
+        rows = connection.execute(self._known.where(having(held), ledger.c.state != State.MERGED))
         return {row[1]: Owner(row[0], Known(*row[1:])) for row in rows}
 
     def counts(self, connection: Connection, numbers: Collection[int]) -> dict[int, int]:
@@ -182,7 +185,7 @@ class Rows:
         key = ledger.c.indicator_id
         grouped = (
             select(ledger.c.event_id, func.count())
-            .where(all_of(self.target), ledger.c.event_id.in_(numbers), ledger.c.state.in_(PRESENT))
+            .where(ledger.c.target_id == self.target, ledger.c.event_id.in_(numbers), ledger.c.state.in_(PRESENT))
             .group_by(ledger.c.event_id)
         )
         last: int | None = -1
@@ -235,12 +238,14 @@ class Rows:
 
     def of_slice(self, connection: Connection, number: int) -> list[tuple[int, Known]]:
         """The indicators that were last sent with a slice."""
-        query = select(*_KNOWN).where(all_of(self.target), ledger.c.slice_id == number)
+        query = select(*_KNOWN).where(ledger.c.target_id == self.target, ledger.c.slice_id == number)
         return [(row[0], Known(*row[1:])) for row in connection.execute(query)]
 
     def of_event(self, connection: Connection, event: int, states: Collection[State]) -> Iterator[tuple[int, Known]]:
         """The indicators whose attributes are in an event, with the states named."""
-        query = select(*_KNOWN).where(all_of(self.target), ledger.c.event_id == event, ledger.c.state.in_(states))
+        query = select(*_KNOWN).where(
+            ledger.c.target_id == self.target, ledger.c.event_id == event, ledger.c.state.in_(states)
+        )
         for row in connection.execute(query):
             yield row[0], Known(*row[1:])
 
@@ -248,16 +253,13 @@ class Rows:
         """For each attribute that other indicators share with its owner, the lowest id of those."""
         query = (
             select(ledger.c.uuid, func.min(ledger.c.indicator_id))
-            .where(ledger.c.target_id == self.target, ledger.c.uuid.in_(uuids), ledger.c.state == State.MERGED)
+            .where(ledger.c.target_id == self.target, having(uuids), ledger.c.state == State.MERGED)
             .group_by(ledger.c.uuid)
         )
         return {row[0]: row[1] for row in connection.execute(query)}
 
     def add(self, connection: Connection, items: Sequence[Planned], event: int, number: int) -> None:
-        """Insert attributes that are about to be sent.
-
-        In the order of their UUIDs, which touches each page of the index once.
-        """
+        """Insert attributes that are about to be sent."""
         live = int(State.LIVE)
         insert_rows(
             connection,
@@ -276,9 +278,10 @@ class Rows:
                     each.base + each.marks,
                     each.stamp,
                 )
-                for each in sorted(items, key=attrgetter("uuid"))
+                for each in items
             ],
         )
+        add_holders(connection, self.target, [(each.uuid, self.target, each.key) for each in items])
 
     def add_merged(self, connection: Connection, merged: Sequence[Merged]) -> None:
         """Insert indicators that became the attributes of others."""
@@ -291,6 +294,7 @@ class Rows:
                 for key, uuid, mark, fold, event in merged
             ],
         )
+        add_holders(connection, self.target, [(each.uuid, self.target, each.key) for each in merged])
 
     def change(self, connection: Connection, changes: Sequence[tuple[int, bytes, dict[str, object]]]) -> None:
         """Set columns of rows, given as id of the indicator, UUID, and the same columns for all."""
@@ -300,13 +304,13 @@ class Rows:
 
     def set_deleted(self, connection: Connection, uuids: Sequence[bytes]) -> int:
         """Mark those of these attributes that are delivered as deleted in MISP; return how many were."""
-        here = (ledger.c.target_id == self.target) & ledger.c.uuid.in_(uuids) & (ledger.c.state == State.LIVE)
+        here = (ledger.c.target_id == self.target) & having(uuids) & (ledger.c.state == State.LIVE)
         return connection.execute(update(ledger).where(here).values(state=int(State.DELETED))).rowcount
 
     def set_event_deleted(self, connection: Connection, event: int) -> int:
         """The same for all attributes of an event, which takes nothing more."""
         self.close_event(connection, event)
-        here = all_of(self.target) & (ledger.c.event_id == event) & (ledger.c.state == State.LIVE)
+        here = (ledger.c.target_id == self.target) & (ledger.c.event_id == event) & (ledger.c.state == State.LIVE)
         return connection.execute(update(ledger).where(here).values(state=int(State.DELETED))).rowcount
 
     def drop(self, connection: Connection, places: Collection[Place]) -> None:
