@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import statistics
 import tempfile
@@ -15,9 +16,12 @@ from benchmarks import process
 from benchmarks.scenario import CHUNK, Scenario
 from benchmarks.servers import MispSetup, Server, ThreatQSetup, start
 from tqmisp.simulators.misp import Work
+from tqmisp.threatq.page_size import FIRST
 
 Result = dict[str, Any]
 Say = Callable[[str], None]
+READERS = 4
+"""Pages that the floor asks for at a time, as the exporter does."""
 KEPT = ("samples", "writes", "waiting")
 """What is kept of one run only, the median one."""
 
@@ -83,7 +87,7 @@ class Course:
         """The same bytes."""
         with start(self._misp) as misp:
             brief = {"pages": str(self._pages), "writes": str(self._writes), "in_flight": self._scenario.in_flight}
-            yield "floor", self._contend(misp, "benchmarks.floor", {"readers": 2, **brief})
+            yield "floor", self._contend(misp, "benchmarks.floor", {"readers": READERS, **brief})
 
     def pymisp(self) -> Iterator[tuple[str, Result]]:
         """What one would write with PyMISP."""
@@ -98,7 +102,7 @@ class Course:
     def _export(self, misp: Server, state: Path) -> Result:
         config = self._folder / "tqmisp.toml"
         config.touch(mode=0o600)
-        config.write_text(_config(self._threatq.login, misp.login))
+        config.write_text(_config(self._threatq.login, misp.login, None if self._scenario.latency else FIRST))
         command = ["tqmisp", "run", "--config", str(config), "--state", str(state), "--json", "--no-progress", "--full"]
         result, told = self._run(misp, command)
         target = told["targets"][0]
@@ -185,9 +189,15 @@ def line(name: str, result: Result) -> str:
     )
 
 
-def _config(threatq: dict[str, str], misp: dict[str, str]) -> str:
-    sections = {"threatq": threatq, "misp": misp, "events": {"namespace": "benchmark"}}
+def _config(threatq: dict[str, str], misp: dict[str, str], page_size: int | None) -> str:
+    """Settings of the exporter; it must ask for the pages of the warm-up again, or they are made anew."""
+    pages = {"page_size": page_size} if page_size else {}
+    sections: dict[str, dict[str, Any]] = {
+        "threatq": threatq | pages,
+        "misp": misp,
+        "events": {"namespace": "benchmark"},
+    }
     lines = []
     for name, section in sections.items():
-        lines += [f"[{name}]", *(f'{key} = "{value}"' for key, value in section.items())]
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in section.items())]
     return "\n".join(lines) + "\n"

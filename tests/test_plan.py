@@ -189,8 +189,8 @@ async def test_the_lowest_id_takes_over_what_the_run_has_made(tmp_path: Path, mo
         for number in range(100)
     )
     async with world(lib, tmp_path) as here:
-        here.settings = replace(here.settings, threatq=replace(here.settings.threatq, page_size=10, producers=2))
-        here.settings = replace(here.settings, pipeline=replace(here.settings.pipeline, producers=1, slice_bytes=1000))
+        here.settings = replace(here.settings, threatq=replace(here.settings.threatq, page_size=10, producers=1))
+        here.settings = replace(here.settings, pipeline=replace(here.settings.pipeline, slice_bytes=1000))
         line = await planned(here)
         assert (line.created, line.merged) == (50, 50)
         assert attribute(here, "d0.example").comment == "number 0"

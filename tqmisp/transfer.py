@@ -346,7 +346,14 @@ class Transfer:
 
     def _bounds(self, progress: Progress) -> _Bounds:
         limits = replace(self._settings.pipeline, slice_items=self._settings.events.slice_size)
-        return {"size_of": _size_of, "limits": limits, "progress": progress, "stop": self._place.stop}
+        producers = self._settings.threatq.producers
+        return {
+            "size_of": _size_of,
+            "producers": producers,
+            "limits": limits,
+            "progress": progress,
+            "stop": self._place.stop,
+        }
 
     def _settlement(self) -> Settlement:
         place = self._place
@@ -358,6 +365,7 @@ class _Bounds(TypedDict):
     """What every pipeline of a run is given."""
 
     size_of: Callable[[Planned], int]
+    producers: int
     limits: Limits
     progress: Progress
     stop: Stop

@@ -22,9 +22,9 @@ async def test_everything_arrives_once_and_the_tail_is_flushed() -> None:
     """Several shards, producers and sinks lose and double nothing; the last slices are short."""
     source = FakeSource([FakeShard(range(start, start + 333)) for start in range(0, 3330, 333)])
     journal, sink, progress = FakeJournal(), FakeSink(), Progress()
-    limits = Limits(producers=3, queue_pages=2, queue_bytes=50, slice_items=50, slice_bytes=1000)
+    limits = Limits(queue_pages=2, queue_bytes=50, slice_items=50, slice_bytes=1000)
     with anyio.fail_after(10):
-        await run(source, Text(), journal, [sink] * 3, size_of=len, limits=limits, progress=progress)
+        await run(source, Text(), journal, [sink] * 3, size_of=len, producers=3, limits=limits, progress=progress)
     assert sorted(sink.stored) == sorted(journal.confirmed) == expected(range(3330))
     assert sorted(journal.refused) == list(range(0, 3330, 7))
     assert max(sink.sizes) <= 50
@@ -47,10 +47,12 @@ async def test_a_slow_sink_holds_the_source_back() -> None:
 
     source = FakeSource([FakeShard(range(10_000), before=note)])
     sink = FakeSink(before=wait)
-    limits = Limits(producers=1, queue_pages=3, slice_items=20)
+    limits = Limits(queue_pages=3, slice_items=20)
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(lambda: run(source, Text(), FakeJournal(), [sink], size_of=len, limits=limits))
+            tasks.start_soon(
+                lambda: run(source, Text(), FakeJournal(), [sink], size_of=len, producers=1, limits=limits)
+            )
             await anyio.wait_all_tasks_blocked()
             assert len(asked) <= 12
             go_on.set()

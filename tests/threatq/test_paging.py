@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.threatq.samples import sample
 from tqmisp.errors import ThreatQRefused, ThreatQUnavailable
-from tqmisp.threatq.paging import LEAST_LIMIT, Pager
+from tqmisp.threatq.page_size import LEAST
+from tqmisp.threatq.paging import Pager
 
 
 class Server:
@@ -239,7 +240,7 @@ def test_a_refused_page_is_asked_for_otherwise() -> None:
     while pager.concede():
         asked.append((pager.limit, pager.by_cursor))
     assert asked == [(400, True), (400, False), (200, True), (200, False), (100, True), (100, False)]
-    assert pager.limit == LEAST_LIMIT
+    assert pager.limit == LEAST
     halfway = Pager(400)
     halfway.take({"total": 9, "data": [{"id": 1}], "nextCursorMark": "m"})
     assert halfway.concede()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,23 +51,43 @@ moments = st.lists(
 
 @given(touched=moments, parts=st.integers(1, 8), least=st.integers(0, 50))
 async def test_no_row_is_between_two_windows(touched: list[datetime], parts: int, least: int) -> None:
-    """Together they hold every row, whatever the dates; the first is open below, and the last one above."""
+    """Together they hold every row, whatever the dates; the earliest is open below, and the latest one above."""
     rows = Rows(touched)
     planned = await rows.plan(parts, least)
     assert {place for window in planned for place in rows.within(window)} == set(range(len(touched)))
-    assert planned[0][0] is None
-    assert planned[-1][1] is None
+    assert [low for low, _ in planned].count(None) == 1
+    assert [high for _, high in planned].count(None) == 1
     assert rows.counts <= windows.MAX_COUNTS
 
 
 async def test_windows_are_about_equally_large_where_dates_crowd() -> None:
-    """Nine of ten rows in one hour of two years are divided, too, in few requests."""
+    """Nine of ten rows in one hour of two years are divided, too, in few requests; the last to be read are small."""
     crowded = [START + timedelta(days=300, seconds=3600 * number / 9000) for number in range(9000)]
     rows = Rows(crowded + [START + timedelta(days=0.7 * number) for number in range(1000)])
     planned = await rows.plan(4)
     sizes = [len(rows.within(window)) for window in planned]
-    assert max(sizes) <= 10_000 / 4
-    assert rows.counts <= 40
+    assert max(sizes) <= 10_000 / 4 / windows.WINDOWS_A_PART + 10  # a window begins a second early
+    assert sizes[-1] <= min(sizes) + 10
+    assert sum(sizes[-4:]) < sum(sizes[:4])
+    assert rows.counts <= 60
+
+
+async def test_windows_are_counted_at_the_same_time() -> None:
+    """Planning takes the time of a few answers, also where it takes many requests."""
+    rows = Rows([START + timedelta(minutes=number) for number in range(10_000)])
+    under_way = most = 0
+
+    async def count(window: Window) -> int:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await anyio.lowlevel.checkpoint()
+        under_way -= 1
+        return len(rows.within(window))
+
+    planned = await windows.plan(rows.touched[0], rows.touched[-1], 10_000, count, parts=4)
+    assert len(planned) >= 32
+    assert most >= 8
 
 
 async def test_windows_are_not_smaller_than_need_be() -> None:

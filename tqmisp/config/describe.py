@@ -39,6 +39,7 @@ _SAMPLES = {
     "threatq.ca_file": '"/etc/ssl/certs/internal.pem"',
     "threatq.client_cert_file": '"/etc/tqmisp/client.pem"',
     "threatq.client_key_file": '"/etc/tqmisp/client.key"',
+    "threatq.page_size": "1000",
     "threatq.proxy": '"http://proxy.example:3128"',
     "misp.url": '"https://misp.example"',
     "misp.key": '"env:MISP_KEY"',

@@ -111,7 +111,6 @@ RULES: Mapping[str, Rule] = {
     "events.sharing_group_id": _COUNT,
     "events.threat_level": _whole(1, 4),
     "events.analysis": _whole(0, 2),
-    "pipeline.producers": _COUNT,
     "pipeline.queue_pages": _COUNT,
     "pipeline.queue_bytes": _COUNT,
     "pipeline.slice_items": _COUNT,

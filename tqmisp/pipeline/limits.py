@@ -9,9 +9,7 @@ from dataclasses import dataclass
 class Limits:
     """Bounds of the pipeline; memory follows from these and not from the number of items."""
 
-    producers: int = 2
-    """Shards that are read at the same time."""
-    queue_pages: int = 4
+    queue_pages: int = 2
     """Pages that wait between the source and the mapper."""
     queue_bytes: int = 32 * 2**20
     """Bytes of the answers that wait there."""

@@ -32,6 +32,7 @@ async def run(
     sinks: Sequence[Sink[D, V]],
     *,
     size_of: Callable[[V], int],
+    producers: int = 4,
     limits: Limits | None = None,
     progress: Progress | None = None,
     stop: Stop | None = None,
@@ -39,11 +40,12 @@ async def run(
     """Move everything from the source to the sinks.
 
     Args:
-        source: gives shards, which ``limits.producers`` tasks read.
+        source: gives shards.
         mapper: turns the items of a page into what can be delivered.
         journal: decides what must be delivered, and records it before and after.
         sinks: one task each; give as many as slices shall be under way at once.
         size_of: the bytes of a planned item.
+        producers: shards that are read at the same time.
         limits: bounds of memory; the defaults hold about three slices.
         progress: counters to raise while running.
         stop: where somebody may ask to stop. After a first wish nothing new is read, what was admitted is delivered
@@ -56,7 +58,7 @@ async def run(
     line = _Pipeline(journal, size_of, limits or Limits(), progress or Progress(), stop or Stop())
     cause: BaseException | None = None
     try:
-        await line.run(source, mapper, sinks)
+        await line.run(source, producers, mapper, sinks)
     except BaseExceptionGroup as group:
         cause = first_error(group)
     if cause is not None:
@@ -87,7 +89,7 @@ class _Pipeline(Generic[D, U, V]):
         )
         self.budget = ByteBudget(limits.queue_bytes)
 
-    async def run(self, source: Source[T], mapper: Mapper[T, U], sinks: Sequence[Sink[D, V]]) -> None:
+    async def run(self, source: Source[T], producers: int, mapper: Mapper[T, U], sinks: Sequence[Sink[D, V]]) -> None:
         reading = CancelScope()
         everything = CancelScope()
 
@@ -111,7 +113,7 @@ class _Pipeline(Generic[D, U, V]):
                 slices_in,
                 slices_out,
             ):
-                stages.start_soon(self._read, source, pages_in.clone(), reading, name="read")
+                stages.start_soon(self._read, source, producers, pages_in.clone(), reading, name="read")
                 stages.start_soon(self._map, mapper, pages_out.clone(), mapped_in.clone(), name="map")
                 stages.start_soon(self._look_up, mapped_out.clone(), looked_in.clone(), name="look up")
                 stages.start_soon(self._admit, looked_out.clone(), slices_in.clone(), name="admit")
@@ -121,13 +123,15 @@ class _Pipeline(Generic[D, U, V]):
         if self.admitted_at is not None:
             self.progress.waiting.sink += time.monotonic() - self.admitted_at
 
-    async def _read(self, source: Source[T], pages: MemoryObjectSendStream[Page[T]], reading: CancelScope) -> None:
+    async def _read(
+        self, source: Source[T], producers: int, pages: MemoryObjectSendStream[Page[T]], reading: CancelScope
+    ) -> None:
         self.progress.phase, self.progress.queue_pages = "reading", self.limits.queue_pages
         with pages, reading:
             shards = iter(await source.shards())
-            async with create_task_group() as producers:
-                for number in range(self.limits.producers):
-                    producers.start_soon(self._produce, shards, pages.clone(), name=f"produce {number}")
+            async with create_task_group() as tasks:
+                for number in range(producers):
+                    tasks.start_soon(self._produce, shards, pages.clone(), name=f"produce {number}")
         self.progress.phase = "delivering"
 
     async def _produce(self, shards: Iterator[Shard[T]], pages: MemoryObjectSendStream[Page[T]]) -> None:

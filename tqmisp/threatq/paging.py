@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from tqmisp.errors import ThreatQRefused, ThreatQUnavailable
-
-LEAST_LIMIT = 100
-"""Pages are not made smaller than this; every published client gets pages of this size."""
+from tqmisp.threatq.page_size import LEAST
 
 MOST_TEARS = 12
 """So often the pager goes back to look for a row before it gives up on overlapping pages."""
@@ -42,6 +40,7 @@ class Pager:
 
     Attributes:
         limit: rows a page; :meth:`concede` lowers it.
+        conceding: whether it was lowered since the last answer.
         rows: rows that came so far.
         announced: the total that the server named last; None where it names none.
         done: there is nothing more to ask for.
@@ -49,6 +48,7 @@ class Pager:
 
     def __init__(self, limit: int, *, cursor: bool = True, position: str = "") -> None:
         self.limit = limit
+        self.conceding = False
         self.rows = 0
         self.announced: int | None = None
         self.done = False
@@ -97,9 +97,10 @@ class Pager:
         if self.rows == 0 and self._mark is not None:
             self._mark = None
             return True
-        if self.limit <= LEAST_LIMIT:
+        if self.limit <= LEAST:
             return False
-        self.limit = max(LEAST_LIMIT, self.limit // 2)
+        self.limit = max(LEAST, self.limit // 2)
+        self.conceding = True
         if self.rows == 0 and self._cursor:
             self._mark = "*"
         return True

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import orjson
 
 from tqmisp.errors import ConfigError, ThreatQRefused
 from tqmisp.log import get_logger
+from tqmisp.pipeline.groups import together
 from tqmisp.threatq import query
 from tqmisp.threatq.client import Answer, HttpRefused, ThreatQClient
 from tqmisp.threatq.options import Selection
@@ -53,7 +55,8 @@ class Search:
             ConfigError: the selection names what does not exist.
             ThreatQError: the server cannot be read.
         """
-        types, statuses = await self._names("/api/indicator/types"), await self._names("/api/indicator/statuses")
+        lists = ("/api/indicator/types", "/api/indicator/statuses")
+        types, statuses = await together(partial(self._names, path) for path in lists)
         self.lookups = Lookups(types or {}, statuses or {})
         self._selection = query.in_names_of(
             self._selection, frozenset((types or {}).values()), frozenset((statuses or {}).values())

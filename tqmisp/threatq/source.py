@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, M
 from contextlib import aclosing
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -15,12 +16,14 @@ import orjson
 from tqmisp.errors import ConfigError
 from tqmisp.log import get_logger
 from tqmisp.model import Indicator
+from tqmisp.pipeline.groups import together
 from tqmisp.pipeline.protocols import Page, Refusal
 from tqmisp.threatq import windows
 from tqmisp.threatq.client import Answer, HttpRefused, ThreatQClient
 from tqmisp.threatq.lookup import Lookup
 from tqmisp.threatq.options import Selection
-from tqmisp.threatq.paging import Pager
+from tqmisp.threatq.page_size import PageSize
+from tqmisp.threatq.paging import Pager, rows_of
 from tqmisp.threatq.query import RowFilter
 from tqmisp.threatq.recognition import Recognise, Sifted, sift
 from tqmisp.threatq.records import to_indicators
@@ -77,7 +80,7 @@ class ThreatQSource:
         before = None if since is None else since - windows.SECOND  # bounds are left out of what they bound
         self._filter = RowFilter(selection, (_text(since), _text(until)))
         self._bounds: windows.Window = (_text(before), _text(until))
-        self._limit = client.options.page_size
+        self._page_size = PageSize(client.options.page_size)
         self._cursor = True
         self._newest: str | None = None
         self._began: str | None = None
@@ -177,11 +180,11 @@ class ThreatQSource:
             return
         everything = await self._search.count_all()
         wanted = {name.casefold() for name in self._selection.statuses}
-        for status in self._search.lookups.statuses.values():
-            if wanted and status.casefold() not in wanted and everything > total:
-                count = await self._search.count_all(status)
-                if count:
-                    self.not_selected[status] = count
+        others = [name for name in self._search.lookups.statuses.values() if wanted and name.casefold() not in wanted]
+        if everything <= total:
+            return
+        counts = await together(partial(self._search.count_all, status) for status in others)
+        self.not_selected.update((status, count) for status, count in zip(others, counts, strict=True) if count)
         other = everything - total - sum(self.not_selected.values())
         if other > 0:
             self.not_selected["other"] = other
@@ -192,7 +195,7 @@ class ThreatQSource:
             return []
         if total <= SMALL or producers < 2 or not self._search.filters:
             return [self._bounds]
-        first, last = await self._edge("touched_at"), await self._edge("-touched_at")
+        first, last = await together(partial(self._edge, sort) for sort in ("touched_at", "-touched_at"))
         if first is None or last is None:
             return [self._bounds]
         dated = (windows.text(first - windows.SECOND), self._bounds[1])
@@ -214,7 +217,7 @@ class ThreatQSource:
     async def read(self, number: int, window: windows.Window) -> AsyncGenerator[Page[Indicator], None]:
         """Yield the pages of one window."""
         position = self._positions.get(number, "")
-        pager = Pager(self._limit, cursor=self._cursor, position=position)
+        pager = Pager(self._page_size.rows, cursor=self._cursor, position=position)
         while not pager.done:
             try:
                 answer = await self._page(window, pager)
@@ -222,7 +225,7 @@ class ThreatQSource:
                 if not position or pager.position != position:
                     raise
                 log.info("ThreatQ does not know this place any more; reading from the start", error=str(error))
-                pager, position = Pager(self._limit, cursor=self._cursor), ""
+                pager, position = Pager(self._page_size.rows, cursor=self._cursor), ""
                 continue
             if answer is None or not (rows := pager.take(answer.data)):
                 continue  # a smaller page is to be asked for, or the pager went back, or is done
@@ -257,6 +260,9 @@ class ThreatQSource:
 
     async def _page(self, window: windows.Window, pager: Pager) -> Answer | None:
         """One page; None where the server refused it and something smaller may be asked for."""
+        if not pager.conceding:
+            pager.limit = self._page_size.rows
+        began, retries = time.monotonic(), self._client.retries
         try:
             answer = await self._search.ask(window, pager.params())
         except HttpRefused as error:
@@ -265,7 +271,12 @@ class ThreatQSource:
             log.info("ThreatQ refused a page", error=str(error), next_limit=pager.limit, next_cursor=pager.by_cursor)
             return None
         if not pager.rows:
-            self._limit, self._cursor = pager.limit, pager.by_cursor
+            self._cursor = pager.by_cursor
+        if pager.conceding:
+            self._page_size.forbid(pager.limit)
+            pager.conceding = False
+        if self._client.retries == retries:  # or it took as long as the server was away
+            self._page_size.take(pager.limit, len(rows_of(answer.data)), time.monotonic() - began)
         return answer
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from tqmisp.pipeline.groups import together
 
 Window = tuple[str | None, str | None]
 """Touched after the first moment and before the second; None is open."""
 Count = Callable[[Window], Awaitable[int]]
 
-MAX_COUNTS = 64
+MAX_COUNTS = 96
 """Requests that planning may cost."""
+WINDOWS_A_PART = 8
+"""So many windows are made for each of those that read, so that none is left with a long one at the end."""
 SECOND = timedelta(seconds=1)
 
 
@@ -34,25 +39,39 @@ async def plan(
 ) -> list[Window]:
     """Cut the time between two moments into windows with about equally many rows, of which few need be below ``least``.
 
-    The largest window is halved until there are enough small ones, so that rows that crowd in a short time do not end
-    up in one. The first window is open below and the last one open above. A window begins a second early, since its
-    lower bound is left out and rows may carry fractions of a second: a row can be in two windows, never in none.
+    Windows that are too large are halved, all of them at the same time, so that rows that crowd in a short time do not
+    end up in one. The earliest window is open below and the latest one open above. A window begins a second early,
+    since its lower bound is left out and rows may carry fractions of a second: a row can be in two windows, never in
+    none.
+
+    Returns:
+        The windows, those with the most rows first, so that the last ones to be read are small.
     """
     if first >= last or parts < 2:
         return [(None, None)]
     pieces: list[tuple[datetime, datetime, int]] = [(first, last + SECOND, total)]
-    enough = max(1, least, total // (parts * 2))
-    for _ in range(MAX_COUNTS):
-        largest = max(pieces, key=lambda piece: piece[2])
-        start, end, rows = largest
-        if rows <= enough or end - start < 2 * SECOND:
+    enough = max(1, least, total // (parts * WINDOWS_A_PART))
+    counts = 0
+    while counts < MAX_COUNTS:
+        large = [piece for piece in pieces if piece[2] > enough and piece[1] - piece[0] >= 2 * SECOND]
+        large = sorted(large, key=_rows, reverse=True)[: MAX_COUNTS - counts]
+        if not large:
             break
-        middle = (start + (end - start) / 2).replace(microsecond=0)
-        left = await count((text(start - SECOND), text(middle)))
-        pieces.remove(largest)
-        pieces += [(start, middle, left), (middle, end, max(0, rows - left))]
+        middles = [(start + (end - start) / 2).replace(microsecond=0) for start, end, _ in large]
+        asked = [(text(start - SECOND), text(middle)) for (start, _, _), middle in zip(large, middles, strict=True)]
+        lefts = await together(partial(count, window) for window in asked)
+        counts += len(lefts)
+        for piece, middle, left in zip(large, middles, lefts, strict=True):
+            start, end, rows = piece
+            pieces.remove(piece)
+            pieces += [(start, middle, left), (middle, end, max(0, rows - left))]
     pieces = sorted(piece for piece in pieces if piece[2] > 0)
     edges = [piece[0] for piece in pieces[1:]]
     lows = [None, *(text(edge - SECOND) for edge in edges)]
     highs = [*(text(edge) for edge in edges), None]
-    return list(zip(lows, highs, strict=True))
+    found = zip(lows, highs, pieces, strict=True)
+    return [(low, high) for low, high, _ in sorted(found, key=lambda each: each[2][2], reverse=True)]
+
+
+def _rows(piece: tuple[datetime, datetime, int]) -> int:
+    return piece[2]
