@@ -69,7 +69,7 @@ async def test_windows_are_about_equally_large_where_dates_crowd() -> None:
     assert max(sizes) <= 10_000 / 4 / windows.WINDOWS_A_PART + 10  # a window begins a second early
     assert sizes[-1] <= min(sizes) + 10
     assert sum(sizes[-4:]) < sum(sizes[:4])
-    assert rows.counts <= 60
+    assert rows.counts <= 40
 
 
 async def test_windows_are_counted_at_the_same_time() -> None:
@@ -86,8 +86,8 @@ async def test_windows_are_counted_at_the_same_time() -> None:
         return len(rows.within(window))
 
     planned = await windows.plan(rows.touched[0], rows.touched[-1], 10_000, count, parts=4)
-    assert len(planned) >= 32
-    assert most >= 8
+    assert len(planned) >= 8
+    assert most >= 4
 
 
 async def test_windows_are_not_smaller_than_need_be() -> None:

@@ -8,10 +8,11 @@ questions are put so that the usual answer is short.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, CursorResult, Select, Table, text
+from sqlalchemy import Column, ColumnElement, Connection, CursorResult, Dialect, Select, Table, text
 
 T = TypeVar("T")
 ROWS = 1024
@@ -62,12 +63,11 @@ def select_in(
 
     Args:
         connection: where to ask.
-        query: without a parameter of its own.
+        query: without a parameter of its own; the same object each time, so that it is compiled once.
         column: in which to look.
         values: as the driver takes them; an ``IN`` of SQLAlchemy would make a parameter with a name of each.
     """
-    here: ColumnElement[bool] = column.in_(text(_LIST))
-    sql = str(query.where(here).compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
+    sql = _compiled(query, column, connection.dialect)
     found: list[Any] = []
     for part in _padded(values):
         marks = ",".join([_mark(connection)] * len(part))
@@ -86,6 +86,13 @@ def select_from(connection: Connection, query: str, rows: Sequence[tuple[Any, ..
 
 _LIST = ":::"
 """Stands where the values come."""
+
+
+@lru_cache(maxsize=16)
+def _compiled(query: Select[Any], column: Column[Any], dialect: Dialect) -> str:
+    """A query as SQL; to make it takes as long as to ask for 500 rows."""
+    here: ColumnElement[bool] = column.in_(text(_LIST))
+    return str(query.where(here).compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
 
 def _whole(rows: Sequence[tuple[Any, ...]]) -> Iterator[Sequence[tuple[Any, ...]]]:

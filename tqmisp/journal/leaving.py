@@ -35,6 +35,7 @@ class Leaving:
 
     def __init__(self, target: int) -> None:
         self._target = target
+        self._listed = select(leaving.c.indicator_id, leaving.c.uuid).where(leaving.c.target_id == target)
 
     def note(self, connection: Connection, leavers: Mapping[Place, Why], run: int) -> None:
         """Add attributes, each with the reason."""
@@ -53,8 +54,7 @@ class Leaving:
 
     def among(self, connection: Connection, keys: Sequence[int]) -> set[Place]:
         """Those on the list that belong to these indicators."""
-        query = select(leaving.c.indicator_id, leaving.c.uuid).where(leaving.c.target_id == self._target)
-        return {(row[0], row[1]) for row in select_in(connection, query, leaving.c.indicator_id, keys)}
+        return {(row[0], row[1]) for row in select_in(connection, self._listed, leaving.c.indicator_id, keys)}
 
     def tidy(self, connection: Connection) -> None:
         """Take off the list what is not in MISP any more, or never was."""

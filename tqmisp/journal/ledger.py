@@ -178,7 +178,8 @@ class Ledger:
 
         async def admit() -> Iterable[tuple[EventRef, Sequence[Planned]]]:
             groups = self._admit(page, mapped, look)
-            self._part(look.found, set(wanted), gone, listed)
+            if look.found.known or listed:
+                self._part(look.found, set(wanted), gone, listed)
             held = self._held
             if self._seeing:
                 held.seen += page.recognised

@@ -144,8 +144,10 @@ class Rows:
             return Found({}, {})
         rows = select_in(connection, self._known, ledger.c.indicator_id, [*keys, *others])
         known = {(row[0], row[1]): Known(*row[1:]) for row in rows}
-        shared = [each[1] for each in wanted if each not in known or known[each].state == State.MERGED]
-        return Found(known, self.owners(connection, shared))
+        shared = (
+            [each for each in wanted if each not in known or known[each].state == State.MERGED] if known else wanted
+        )
+        return Found(known, self.owners(connection, [uuid for _, uuid in shared]))
 
     def strange(self, connection: Connection, given: Sequence[tuple[int, int]]) -> set[int]:
         """Which of these indicators, given with the stamps of their rows, are not known to be delivered as they are.

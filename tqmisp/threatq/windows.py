@@ -14,8 +14,9 @@ Count = Callable[[Window], Awaitable[int]]
 
 MAX_COUNTS = 96
 """Requests that planning may cost."""
-WINDOWS_A_PART = 8
-"""So many windows are made for each of those that read, so that none is left with a long one at the end."""
+WINDOWS_A_PART = 2
+"""So many windows are made for each of those that read: with more, none would be left with a long one at the end, but
+the ids of a page would lie further apart, and the journal keeps its rows in the order of the ids."""
 SECOND = timedelta(seconds=1)
 
 
