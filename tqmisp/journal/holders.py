@@ -29,6 +29,7 @@ def add_holders(connection: Connection, target: int, entries: Sequence[tuple[byt
         return
     moved = select(new_holders).where(here).order_by(*new_holders.c)
     names = [column.name for column in holders.columns]
+    # SQLite and PostgreSQL have the same words for it
     connection.execute(insert(holders).from_select(names, moved).on_conflict_do_nothing())
     connection.execute(delete(new_holders).where(here))
 
