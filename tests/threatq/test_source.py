@@ -16,6 +16,7 @@ from tests.threatq.conftest import ACCOUNT, Serve, serving
 from tqmisp.errors import ConfigError, ThreatQRefused
 from tqmisp.model import Indicator
 from tqmisp.simulators.threatq import Library, ThreatQSimulatorOptions, create_app, from_corpus, generate
+from tqmisp.threatq import page_size as page_size_module
 from tqmisp.threatq import source as source_module
 from tqmisp.threatq.client import ThreatQClient
 from tqmisp.threatq.options import Selection
@@ -414,6 +415,29 @@ async def test_what_a_server_refuses_is_asked_for_once(monkeypatch: pytest.Monke
             async for _ in shard.pages():
                 pass
     assert refused == 4  # 1,000 and 500, each with and without a cursor
+
+
+@pytest.mark.parametrize("most", [1500, 5000])
+async def test_pages_grow_where_answers_take_long(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """As far as the server goes along, in the middle of a window; nothing is lost or double."""
+    monkeypatch.setattr(page_size_module, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(page_size_module, "SAVED", float("inf"))
+    asked: list[int] = []
+
+    @web.middleware
+    async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+        limit = int(request.query.get("limit", 1))
+        if limit >= page_size_module.LEAST and request.path == "/api/indicators/query":
+            asked.append(limit)
+            if limit > most:
+                return web.json_response({"errors": ["Too many."]}, status=400)
+        return await handler(request)
+
+    library = generate(9000, seed=1)
+    async with serving(create_app(library, middlewares=[refuse])) as client:
+        indicators, codes, _ = await read(client, Selection(statuses=()))
+    assert len({each.id for each in indicators}) == len(indicators) == len(library) - codes.total()
+    assert asked == [1000] * 4 + ([2000] * 4 if most > 2000 else [2000] + [1000] * 6)  # the last one is empty
 
 
 async def test_a_server_that_refuses_every_page_is_an_error() -> None:

@@ -9,7 +9,7 @@ An entry may outlive its row. Whoever asks goes on to the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select, tuple_, union_all
 from sqlalchemy.dialects.postgresql import insert
@@ -21,9 +21,9 @@ NEW_ROWS = 50_000
 """So many entries stay in the small table: 2 MB, of which a slice touches each page a few times."""
 
 
-def add_holders(connection: Connection, target: int, entries: Sequence[tuple[bytes, int, int]]) -> None:
-    """Note that rows were added to the ledger of a target, given as UUID, target and id of the indicator."""
-    insert_rows(connection, new_holders, entries, known=True)
+def add_holders(connection: Connection, target: int, places: Iterable[tuple[int, bytes]]) -> None:
+    """Note that rows were added to the ledger of a target, given as id of the indicator and UUID."""
+    insert_rows(connection, new_holders, [(uuid, target, key) for key, uuid in places], known=True)
     here = new_holders.c.target_id == target
     if (connection.scalar(select(func.count()).where(here)) or 0) < NEW_ROWS:
         return

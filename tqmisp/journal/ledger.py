@@ -178,8 +178,7 @@ class Ledger:
 
         async def admit() -> Iterable[tuple[EventRef, Sequence[Planned]]]:
             groups = self._admit(page, mapped, look)
-            if look.found.known or listed:
-                self._part(look.found, set(wanted), gone, listed)
+            self._part(look.found, wanted, gone, listed)
             held = self._held
             if self._seeing:
                 held.seen += page.recognised
@@ -320,12 +319,14 @@ class Ledger:
             place = attribute.key, attribute.uuid
             self._held.merged[place] = Merged(*place, attribute.fingerprint, attribute.fold, event_id)
 
-    def _part(self, found: Found, wanted: set[Place], gone: Mapping[int, Refusal], listed: set[Place]) -> None:
+    def _part(self, found: Found, wanted: Sequence[Place], gone: Mapping[int, Refusal], listed: set[Place]) -> None:
         """Note the attributes of these indicators that have no reason to be in MISP any more."""
-        held = self._held
-        held.back |= listed & wanted
+        if not found.known and not listed:
+            return
+        held, stay = self._held, set(wanted)
+        held.back |= listed & stay
         for place, row in found.known.items():
-            if place in wanted:
+            if place in stay:
                 continue
             refusal = gone.get(place[0])
             if row.state == State.LIVE:

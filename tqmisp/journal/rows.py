@@ -283,7 +283,7 @@ class Rows:
                 for each in items
             ],
         )
-        add_holders(connection, self.target, [(each.uuid, self.target, each.key) for each in items])
+        add_holders(connection, self.target, ((each.key, each.uuid) for each in items))
 
     def add_merged(self, connection: Connection, merged: Sequence[Merged]) -> None:
         """Insert indicators that became the attributes of others."""
@@ -296,7 +296,7 @@ class Rows:
                 for key, uuid, mark, fold, event in merged
             ],
         )
-        add_holders(connection, self.target, [(each.uuid, self.target, each.key) for each in merged])
+        add_holders(connection, self.target, ((each.key, each.uuid) for each in merged))
 
     def change(self, connection: Connection, changes: Sequence[tuple[int, bytes, dict[str, object]]]) -> None:
         """Set columns of rows, given as id of the indicator, UUID, and the same columns for all."""

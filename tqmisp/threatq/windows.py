@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import attrgetter, itemgetter
+from typing import NamedTuple
 
 from tqmisp.pipeline.groups import together
 
@@ -50,29 +52,37 @@ async def plan(
     """
     if first >= last or parts < 2:
         return [(None, None)]
-    pieces: list[tuple[datetime, datetime, int]] = [(first, last + SECOND, total)]
+    pieces = [_Piece(first, last + SECOND, total)]
     enough = max(1, least, total // (parts * WINDOWS_A_PART))
     counts = 0
     while counts < MAX_COUNTS:
-        large = [piece for piece in pieces if piece[2] > enough and piece[1] - piece[0] >= 2 * SECOND]
-        large = sorted(large, key=_rows, reverse=True)[: MAX_COUNTS - counts]
+        large = [piece for piece in pieces if piece.rows > enough and piece.end - piece.start >= 2 * SECOND]
+        large = sorted(large, key=attrgetter("rows"), reverse=True)[: MAX_COUNTS - counts]
         if not large:
             break
-        middles = [(start + (end - start) / 2).replace(microsecond=0) for start, end, _ in large]
-        asked = [(text(start - SECOND), text(middle)) for (start, _, _), middle in zip(large, middles, strict=True)]
-        lefts = await together(partial(count, window) for window in asked)
+        lefts = await together(partial(count, (text(each.start - SECOND), text(each.middle))) for each in large)
         counts += len(lefts)
-        for piece, middle, left in zip(large, middles, lefts, strict=True):
-            start, end, rows = piece
+        for piece, left in zip(large, lefts, strict=True):
             pieces.remove(piece)
-            pieces += [(start, middle, left), (middle, end, max(0, rows - left))]
-    pieces = sorted(piece for piece in pieces if piece[2] > 0)
-    edges = [piece[0] for piece in pieces[1:]]
+            pieces.append(_Piece(piece.start, piece.middle, left))
+            pieces.append(_Piece(piece.middle, piece.end, max(0, piece.rows - left)))
+    pieces = sorted(piece for piece in pieces if piece.rows > 0)
+    edges = [piece.start for piece in pieces[1:]]
     lows = [None, *(text(edge - SECOND) for edge in edges)]
     highs = [*(text(edge) for edge in edges), None]
-    found = zip(lows, highs, pieces, strict=True)
-    return [(low, high) for low, high, _ in sorted(found, key=lambda each: each[2][2], reverse=True)]
+    sizes = [piece.rows for piece in pieces]
+    found = sorted(zip(sizes, lows, highs, strict=True), key=itemgetter(0), reverse=True)
+    return [(low, high) for _, low, high in found]
 
 
-def _rows(piece: tuple[datetime, datetime, int]) -> int:
-    return piece[2]
+class _Piece(NamedTuple):
+    """A stretch of time, its end left out, with the number of rows that were touched in it."""
+
+    start: datetime
+    end: datetime
+    rows: int
+
+    @property
+    def middle(self) -> datetime:
+        """Where it is cut."""
+        return (self.start + (self.end - self.start) / 2).replace(microsecond=0)
