@@ -20,7 +20,7 @@ from tqmisp.misp.options import EventOptions
 from tqmisp.misp.retire import RetireOptions
 from tqmisp.observe.plan import Plan
 from tqmisp.observe.receipt import TargetReceipt
-from tqmisp.simulators.threatq import from_corpus, generate
+from tqmisp.simulators.threatq import Library, from_corpus, generate
 from tqmisp.threatq import source
 
 ESTIMATES = {"requests", "retries", "seconds_waiting_for", "advice", "requests_in_flight", "chunk_size"}
@@ -176,6 +176,38 @@ async def test_a_journal_that_was_lost(tmp_path: Path) -> None:
 
 async def test_the_lowest_id_takes_over_what_the_run_has_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that become the same attribute, the higher id first, as it happens with several parts of the source."""
+    lib = twice_the_same(monkeypatch)
+    async with world(lib, tmp_path) as here:
+        here.settings = replace(here.settings, threatq=replace(here.settings.threatq, page_size=10, producers=1))
+        here.settings = replace(here.settings, pipeline=replace(here.settings.pipeline, slice_bytes=1000))
+        line = await planned(here)
+        assert (line.created, line.merged) == (50, 50)
+        assert attribute(here, "d0.example").comment == "number 0"
+
+
+async def test_the_lowest_id_takes_over_what_is_only_sent_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waited for that is known already: ThreatQ is not asked for it once more."""
+    asked: list[str] = []
+
+    @web.middleware
+    async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
+        asked.append(request.path)
+        return await handler(request)
+
+    async with world(twice_the_same(monkeypatch), tmp_path, of_threatq=[note]) as here:
+        here.settings = replace(here.settings, threatq=replace(here.settings.threatq, page_size=10, producers=1))
+        line = await planned(here)
+        assert (line.created, line.merged) == (50, 50)
+        assert {attribute(here, f"d{number}.example").comment for number in range(50)} == {
+            f"number {number}" for number in range(50)
+        }
+        assert not [path for path in asked if path.startswith("/api/indicators/") and path[-1].isdigit()]
+
+
+def twice_the_same(monkeypatch: pytest.MonkeyPatch) -> Library:
+    """A hundred rows of which each two become the same attribute; the parts with the higher ids come first."""
     monkeypatch.setattr(source, "SMALL", 10)
     lib = generate(0)
     row = {"type": DOMAIN, "score": 5, "sources": [], "attributes": [], "tags": []} | ACTIVE
@@ -188,12 +220,7 @@ async def test_the_lowest_id_takes_over_what_the_run_has_made(tmp_path: Path, mo
         }
         for number in range(100)
     )
-    async with world(lib, tmp_path) as here:
-        here.settings = replace(here.settings, threatq=replace(here.settings.threatq, page_size=10, producers=1))
-        here.settings = replace(here.settings, pipeline=replace(here.settings.pipeline, slice_bytes=1000))
-        line = await planned(here)
-        assert (line.created, line.merged) == (50, 50)
-        assert attribute(here, "d0.example").comment == "number 0"
+    return lib
 
 
 @pytest.mark.parametrize("policy", ["to_ids", "delete", "leave"])

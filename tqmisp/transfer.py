@@ -37,6 +37,7 @@ from tqmisp.observe.listener import Heard, Listener
 from tqmisp.observe.receipt import EventLine, Receipt, TargetReceipt
 from tqmisp.observe.timeline import CountTypes, count_types
 from tqmisp.pipeline.adaptive import Knee
+from tqmisp.pipeline.blank import Blank
 from tqmisp.pipeline.limits import Limits
 from tqmisp.pipeline.progress import Progress
 from tqmisp.pipeline.protocols import Mapper, Sink, Source
@@ -187,13 +188,12 @@ class Transfer:
         return True
 
     async def withdraw(self, source: ThreatQSource) -> str | None:
-        """Withdraw what has left the selection, and let go of what was put off.
+        """Withdraw what has left the selection.
 
         Returns:
             Why nothing was withdrawn, where that needs somebody's leave.
         """
         ledger, options = self.ledger, self._settings.retire
-        await self._again(source, in_lists(ledger.take_deferred()))
         if options.policy == "leave" and not options.statuses and not options.types:
             return None
         retirement = self._retirement
@@ -340,6 +340,8 @@ class Transfer:
         self, source: Source[Indicator], mapper: Mapper[Indicator, Attribute], progress: Progress
     ) -> None:
         await run_pipeline(source, mapper, self.ledger, self._sinks(progress), **self._bounds(progress))
+        while self.ledger.has_put_off and not self._place.stop.requested:
+            await run_pipeline(Blank(), mapper, self.ledger, self._sinks(progress), **self._bounds(progress))
 
     def _sinks(self, progress: Progress) -> list[Sink[EventRef, Planned]]:
         return [Heard(self._sink, self._place.listener, progress)] * self._settings.misp.consumers

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, event, update
 from tqmisp.errors import ConfigError, LockHeld
 from tqmisp.journal import Journal, migrations, schema, store
 from tqmisp.journal.history import History
-from tqmisp.journal.rows import Rows
+from tqmisp.journal.rows import Merged, Rows
 from tqmisp.journal.settle import Settlement
 
 
@@ -204,6 +204,8 @@ async def test_looking_up_does_not_read_the_whole_ledger(tmp_path: Path) -> None
     """SQLite searches by what is asked for, not through all rows of a target."""
     asked: list[tuple[str, tuple[object, ...]]] = []
     async with Journal.open(tmp_path) as journal:
+        owner = Merged(3, b"1" * 16, b"first...", 0, 1)
+        await journal.database.do(lambda connection: Rows(1).add_merged(connection, [owner]))
 
         @event.listens_for(journal.database.engine, "before_cursor_execute")
         def note(_c: Any, _cursor: Any, statement: str, parameters: tuple[object, ...], *_: Any) -> None:
@@ -217,10 +219,12 @@ async def test_looking_up_does_not_read_the_whole_ledger(tmp_path: Path) -> None
         await Settlement(journal, 1, {}, _look).left()
         await journal.database.do(lambda connection: Rows(1).sharers(connection, [b"1" * 16]))
         await journal.database.do(lambda connection: Rows(1).set_deleted(connection, [b"1" * 16]))
-        of_holders = "SEARCH new_holders USING PRIMARY KEY (uuid=?)", "SEARCH holders USING PRIMARY KEY (uuid=?)"
+        of_holders = ("SEARCH holders USING PRIMARY KEY (uuid=?",)
         indexes = [
             ["indicator_id=?"],
             of_holders,
+            ["SCAN new_holders"],  # once, and few
+            ["SEARCH ledger USING PRIMARY KEY (indicator_id=? AND target_id=? AND uuid=?)"],
             ["indicator_id=?"],
             ["indicator_id=?"],
             ["ledger_aside"],

@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 from sqlalchemy import Column, ColumnElement, Connection, CursorResult, Dialect, Select, Table, text
 
 T = TypeVar("T")
+Blob = bytearray
+"""How to hand over bytes: for each value that is ``bytes``, SQLite's driver looks for somebody to adapt it, which takes
+0.29 microseconds; making it one of these and handing that over takes 0.13."""
 ROWS = 1024
 """Rows a statement at most; SQLite takes 32,766 values at once, or more. Statements have a power of two of rows, since
 the driver keeps 128 of them, which would be much memory if they were of all sizes."""

@@ -66,7 +66,7 @@ class Ledger:
         self._database = journal.database
         self._rows = Rows(target)
         self._leaving = Leaving(target)
-        self._writer = Writer(target, run, now)
+        self._writer = Writer(self._rows, run, now)
         self._run = run
         self._date = date
         self._capacity = capacity
@@ -298,11 +298,10 @@ class Ledger:
         self._deferred = [each for each in self._deferred if each[0].uuid in self._unconfirmed]
         return late
 
-    def take_deferred(self) -> list[int]:
-        """The indicators that were to take over an attribute and could not until the end; they are to be read again."""
-        keys = [attribute.key for attribute, _ in self._deferred]
-        self._deferred = []
-        return keys
+    @property
+    def has_put_off(self) -> bool:
+        """Whether indicators are to take over attributes that were on their way; the next page decides about them."""
+        return bool(self._deferred)
 
     def _plan(  # noqa: PLR0917
         self, attribute: Mappable, ref: EventRef, timestamp: int, change: Change, batch: _Batch, base: bytes = b""

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
 
-from tqmisp.journal.bulk import change_rows, insert_rows, select_from, select_in
-from tqmisp.journal.holders import add_holders, having, held_of
+from tqmisp.journal.bulk import Blob, change_rows, insert_rows, select_from, select_in
+from tqmisp.journal.holders import Holders, Place, having
 from tqmisp.journal.schema import ASIDE, PRESENT, State, events, ledger, refusals, slices
 from tqmisp.model import EventRef, Planned
 from tqmisp.pipeline.protocols import Refusal
@@ -20,8 +20,6 @@ VALUE_BYTES = 1_000
 """How much of a refused value is kept."""
 COUNTED_ROWS = 100_000
 """Rows that are counted at once."""
-Place = tuple[int, bytes]
-"""Which row: the id of the indicator and the UUID of the attribute."""
 
 
 class Known(NamedTuple):
@@ -102,6 +100,7 @@ class Rows:
 
     def __init__(self, target: int) -> None:
         self.target = target
+        self.holders = Holders(target)
         self._known = select(*_KNOWN).where(ledger.c.target_id == target)
 
     def is_empty(self, connection: Connection) -> bool:
@@ -166,16 +165,18 @@ class Rows:
 
     def restamp(self, connection: Connection, stamps: Mapping[Place, int]) -> None:
         """Note that attributes which are as they should be were made from other rows than before."""
-        rows = [(key, self.target, uuid, stamp) for (key, uuid), stamp in stamps.items()]
+        rows = [(key, self.target, Blob(uuid), stamp) for (key, uuid), stamp in stamps.items()]
         change_rows(connection, ledger, _PLACE, ("stamp",), rows)
 
     def owners(self, connection: Connection, uuids: Sequence[bytes]) -> dict[bytes, Owner]:
         """Whose these attributes are."""
-        held = held_of(connection, uuids)
-        if not held:
-            return {}
-        rows = connection.execute(self._known.where(having(held), ledger.c.state != State.MERGED))
-        return {row[1]: Owner(row[0], Known(*row[1:])) for row in rows}
+        places = [(key, Blob(uuid)) for key, uuid in self.holders.places(connection, uuids)]
+        columns = ", ".join(column.name for column in _KNOWN)
+        query = (
+            f"SELECT {columns} FROM given JOIN ledger ON indicator_id = column1 AND uuid = column2 "  # noqa: S608
+            f"WHERE target_id = {self.target:d} AND state <> {State.MERGED:d}"
+        )
+        return {row[1]: Owner(row[0], Known(*row[1:])) for row in select_from(connection, query, places)}
 
     def counts(self, connection: Connection, numbers: Collection[int]) -> dict[int, int]:
         """How many attributes of these events MISP counts, of those that were delivered.
@@ -270,20 +271,20 @@ class Rows:
                 (
                     each.key,
                     self.target,
-                    each.uuid,
-                    each.fingerprint,
+                    Blob(each.uuid),
+                    Blob(each.fingerprint),
                     each.fold,
                     event,
                     number,
                     each.timestamp,
                     live,
-                    each.base + each.marks,
+                    Blob(each.base + each.marks),
                     each.stamp,
                 )
                 for each in items
             ],
         )
-        add_holders(connection, self.target, ((each.key, each.uuid) for each in items))
+        self.holders.add(connection, [(each.key, each.uuid) for each in items])
 
     def add_merged(self, connection: Connection, merged: Sequence[Merged]) -> None:
         """Insert indicators that became the attributes of others."""
@@ -292,16 +293,16 @@ class Rows:
             connection,
             ledger,
             [
-                (key, self.target, uuid, mark, fold, event, 0, 0, state, b"", 0)
+                (key, self.target, Blob(uuid), Blob(mark), fold, event, 0, 0, state, Blob(), 0)
                 for key, uuid, mark, fold, event in merged
             ],
         )
-        add_holders(connection, self.target, ((each.key, each.uuid) for each in merged))
+        self.holders.add(connection, [(each.key, each.uuid) for each in merged])
 
     def change(self, connection: Connection, changes: Sequence[tuple[int, bytes, dict[str, object]]]) -> None:
         """Set columns of rows, given as id of the indicator, UUID, and the same columns for all."""
         if changes:
-            rows = [(key, self.target, uuid, *values.values()) for key, uuid, values in changes]
+            rows = [(key, self.target, Blob(uuid), *values.values()) for key, uuid, values in changes]
             change_rows(connection, ledger, _PLACE, list(changes[0][2]), rows)
 
     def set_deleted(self, connection: Connection, uuids: Sequence[bytes]) -> int:

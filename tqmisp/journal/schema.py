@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration; a journal that carries it needs no look at the others."""
 
 metadata = MetaData()
@@ -150,22 +150,25 @@ ledger = Table(
 )
 
 
-def _holders(name: str) -> Table:
-    return Table(
-        name,
-        metadata,
-        Column("uuid", LargeBinary(16), nullable=False),
-        Column("target_id", SmallInteger, nullable=False),
-        Column("indicator_id", BigInteger, nullable=False),
-        PrimaryKeyConstraint("uuid", "target_id", "indicator_id"),
-        sqlite_with_rowid=False,
-    )
-
-
-holders = _holders("holders")
+holders = Table(
+    "holders",
+    metadata,
+    Column("uuid", LargeBinary(16), nullable=False),
+    Column("target_id", SmallInteger, nullable=False),
+    Column("indicator_id", BigInteger, nullable=False),
+    PrimaryKeyConstraint("uuid", "target_id", "indicator_id"),
+    sqlite_with_rowid=False,
+)
 """Where the rows of an attribute are in the ledger; see :mod:`tqmisp.journal.holders`."""
-new_holders = _holders("new_holders")
-"""The same of rows that are not in ``holders`` yet."""
+
+new_holders = Table(
+    "new_holders",
+    metadata,
+    Column("uuid", LargeBinary(16), nullable=False),
+    Column("target_id", SmallInteger, nullable=False),
+    Column("indicator_id", BigInteger, nullable=False),
+)
+"""The same of rows that are not in ``holders`` yet, in no order."""
 
 leaving = Table(
     "leaving",

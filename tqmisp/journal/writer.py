@@ -52,11 +52,11 @@ class Home(NamedTuple):
 
 
 class Writer:
-    """Writes for one run on one target."""
+    """Writes for one run on one target, given as its rows."""
 
-    def __init__(self, target: int, run: int, now: Callable[[], float]) -> None:
-        self._rows = Rows(target)
-        self._leaving = Leaving(target)
+    def __init__(self, rows: Rows, run: int, now: Callable[[], float]) -> None:
+        self._rows = rows
+        self._leaving = Leaving(rows.target)
         self._run = run
         self._now = now
 
