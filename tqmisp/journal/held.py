@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tqmisp.journal.holders import Place
 from tqmisp.journal.leaving import Why
-from tqmisp.journal.rows import Merged, Place
+from tqmisp.journal.rows import Merged
 from tqmisp.pipeline.protocols import Refusal
 
 ROWS = 5_000

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from sqlalchemy import Connection, and_, delete, func, insert, literal, select, text
 
 from tqmisp.journal.bulk import insert_rows, select_in
-from tqmisp.journal.rows import Place
+from tqmisp.journal.holders import Place
 from tqmisp.journal.schema import ASIDE, State, leaving, ledger, seen
 from tqmisp.model import Leaver
 

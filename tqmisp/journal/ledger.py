@@ -12,10 +12,11 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from tqmisp.journal.held import Held
+from tqmisp.journal.holders import Place
 from tqmisp.journal.leaving import REPLACED, Leaving
 from tqmisp.journal.mappable import Mappable
 from tqmisp.journal.positions import Positions, Read
-from tqmisp.journal.rows import Found, Known, Merged, Owner, Place, Rows
+from tqmisp.journal.rows import Found, Known, Merged, Owner, Rows
 from tqmisp.journal.schema import STALE, WITHDRAWN, State
 from tqmisp.journal.series import OpenEvent, Series
 from tqmisp.journal.store import Journal

@@ -8,9 +8,10 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
+from tqmisp.journal.holders import Place
 from tqmisp.journal.leaving import ABSENT, Leaving
 from tqmisp.journal.ledger import Ledger
-from tqmisp.journal.rows import Place, Rows
+from tqmisp.journal.rows import Rows
 from tqmisp.journal.schema import STALE, State
 from tqmisp.journal.store import Journal
 from tqmisp.model import EventRef, Leaver, Planned

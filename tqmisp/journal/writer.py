@@ -8,8 +8,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from tqmisp.journal.held import Held
+from tqmisp.journal.holders import Place
 from tqmisp.journal.leaving import Leaving
-from tqmisp.journal.rows import Place, Rows
+from tqmisp.journal.rows import Rows
 from tqmisp.journal.schema import State
 from tqmisp.model import Change, EventRef, Planned
 from tqmisp.pipeline.protocols import Outcome, Slice
