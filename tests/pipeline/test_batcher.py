@@ -57,6 +57,16 @@ def test_a_full_slice_leaves_at_once() -> None:
     assert batcher.flush() == []
 
 
+def test_what_waits_in_vain_makes_room_for_what_grows() -> None:
+    """The rest of a full event leaves when there is no room, and does not keep all slices after it small."""
+    batcher: Batcher[str, int] = Batcher(max_items=1_000, max_bytes=100, size_of=lambda size: size)
+    assert batcher.feed("old", [20, 20]) == []
+    assert batcher.feed("few", [5]) == []
+    assert [part.destination for part in batcher.feed("new", [20, 20, 20])] == ["old"]
+    assert [(part.destination, part.size) for part in batcher.feed("new", [20, 20])] == [("new", 100)]
+    assert [part.destination for part in batcher.flush()] == ["few"]
+
+
 @pytest.mark.parametrize(("items", "size"), [(0, 1), (1, 0)])
 def test_bounds_must_allow_something(items: int, size: int) -> None:
     """Bounds of nothing are a mistake of the caller."""

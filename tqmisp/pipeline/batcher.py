@@ -8,6 +8,10 @@ from typing import Generic
 from tqmisp.pipeline.protocols import D, Slice, V
 
 
+WORTH = 8
+"""A slice of this part of the bytes that it may have is not too small to be sent."""
+
+
 class Batcher(Generic[D, V]):
     """Collects items by destination and cuts slices that are bounded by count and by bytes.
 
@@ -17,7 +21,8 @@ class Batcher(Generic[D, V]):
         size_of: the bytes of an item.
 
     Several destinations can be open at once. As soon as their items together exceed ``max_items`` or
-    ``max_bytes``, the largest is closed, so that memory does not grow with the number of destinations.
+    ``max_bytes``, one is closed, so that memory does not grow with the number of destinations: of those that are worth
+    a slice the one that has waited longest for more, which may never come, and otherwise the largest.
     """
 
     def __init__(self, *, max_items: int, max_bytes: int, size_of: Callable[[V], int]) -> None:
@@ -42,12 +47,19 @@ class Batcher(Generic[D, V]):
         if held:
             self._open[destination] = (held, size)
         while self._crowded():
-            full.append(self._close(max(self._open, key=lambda each: len(self._open[each][0]))))
+            full.append(self._close(self._ripe()))
         return full
 
     def flush(self) -> list[Slice[D, V]]:
         """Return what is left, as slices that may be short."""
         return [self._close(destination) for destination in list(self._open)]
+
+    def _ripe(self) -> D:
+        """The destination to close; they stand in the order in which they were last fed."""
+        for destination, (_, size) in self._open.items():
+            if size * WORTH > self._max_bytes:
+                return destination
+        return max(self._open, key=lambda each: len(self._open[each][0]))
 
     def _close(self, destination: D) -> Slice[D, V]:
         items, size = self._open.pop(destination)
