@@ -7,7 +7,6 @@ from typing import Generic
 
 from tqmisp.pipeline.protocols import D, Slice, V
 
-
 WORTH = 8
 """A slice of this part of the bytes that it may have is not too small to be sent."""
 
