@@ -19,7 +19,7 @@ from tqmisp.cli.common import exit_code
 from tqmisp.config import Settings, StateOptions
 from tqmisp.errors import TqmispError
 from tqmisp.export import Export
-from tqmisp.misp.identity import as_text, attribute_uuid, namespace
+from tqmisp.misp.identity import as_text, identify, namespace
 from tqmisp.misp.options import EventOptions, MispOptions
 from tqmisp.simulators import misp, threatq
 from tqmisp.simulators.faults import FAULTS, FaultPlan, Injector
@@ -152,7 +152,7 @@ class _World:
         newest = max(self.store.events(), key=lambda event: event.id)
         theirs = {"type": "domain", "category": "Network activity", "value": "new0.example", "uuid": _ANALYST}
         await self._post(f"/attributes/add/{newest.uuid}", theirs, misp.key_of("admin"))
-        ours = as_text(attribute_uuid(namespace("", _NAMESPACE), "domain", "new1.example"))
+        ours = as_text(identify(namespace("", _NAMESPACE), "domain", "Network activity", "new1.example").uuid)
         held = theirs | {"value": "new1.example", "uuid": ours, "timestamp": "1"}
         await self._post("/events/add", {"Event": {"uuid": _OLDER, "info": "older", "Attribute": [held]}})
 

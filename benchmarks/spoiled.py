@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.corpora import Row, write
 from benchmarks.processes import PATIENCE, Exporter, Servers
-from tqmisp.misp.identity import as_text, attribute_uuid, event_uuid, namespace
+from tqmisp.misp.identity import as_text, event_uuid, identify, namespace
 from tqmisp.simulators.misp import MispStore, key_of
 from tqmisp.simulators.threatq import generate
 from tqmisp.simulators.threatq.codec import dumps
@@ -182,7 +182,8 @@ class _Trial:
         self._post(self._servers.endpoints.threatq["url"], "/_simulator/indicators", {"change": changes})
         third = self._export()
         self._expect("attributes updated", third["updated"], len(changed))
-        expected = {as_text(attribute_uuid(SPACE, *spoiled.delivered[key])) for key in changed}
+        delivered = (spoiled.delivered[key] for key in changed)
+        expected = {as_text(identify(SPACE, misp_type, "", value).uuid) for misp_type, value in delivered}
         touched = self._written_since(written)
         self._expect("attributes touched that have not changed", len(touched - expected), 0)
         self._expect("attributes that have changed and were not touched", len(expected - touched), 0)
@@ -262,7 +263,7 @@ class _Trial:
 
 def _attribute(value: str, *, ours: bool = False) -> Row:
     row: Row = {"type": "domain", "category": "Network activity", "value": value, "timestamp": "1"}
-    return row | {"uuid": as_text(attribute_uuid(SPACE, "domain", value))} if ours else row
+    return row | {"uuid": as_text(identify(SPACE, "domain", "Network activity", value).uuid)} if ours else row
 
 
 def _unlike(found: dict[int, tuple[str, str]], expected: dict[int, tuple[str, str]]) -> list[object]:

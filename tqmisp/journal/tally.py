@@ -38,9 +38,11 @@ class Tally:
 
     def confirm(self, stored: Sequence[Planned], unchanged: Sequence[Planned], elsewhere: Sequence[Planned]) -> None:
         """Count what has reached MISP, and what was found there as it should be."""
-        made = Counter([item.change for item in (*stored, *elsewhere)])
+        others = [item.change for item in (*stored, *elsewhere) if item.change is not Change.CREATE]  # few, or none
+        self.created += len(stored) + len(elsewhere) - len(others)
+        made = Counter(others)
         same = Counter([item.change for item in unchanged])
-        self.created += made[Change.CREATE] + made[Change.RETRY]
+        self.created += made[Change.RETRY]
         self.updated += made[Change.UPDATE] + made[Change.REVIVE]
         self.unchanged += made[Change.ADOPT] + same[Change.UPDATE] + same[Change.REVIVE] + same[Change.ADOPT]
 

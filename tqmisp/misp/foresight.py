@@ -16,7 +16,7 @@ from tqmisp.misp.beforehand import compare
 from tqmisp.misp.client import Answer, MispClient
 from tqmisp.misp.merge import DELETED
 from tqmisp.misp.options import EventOptions, MispOptions
-from tqmisp.misp.reading import UUIDS_A_SEARCH, EventState, MispReader
+from tqmisp.misp.reading import COUNTED, EventState, MispReader
 from tqmisp.misp.sink import BLOCKED, MispSink
 from tqmisp.misp.verdicts import DELETED as STAYS_DELETED
 from tqmisp.misp.verdicts import refusal
@@ -77,7 +77,7 @@ class Forecast:
         requests = math.ceil(len(items) / chunk)
         self.attributes += len(items)
         self.writes += requests
-        self.reads += math.ceil(len(items) / UUIDS_A_SEARCH)
+        self.reads += math.ceil(len(items) / COUNTED)
         self.bytes += sum(len(item.body) + 1 for item in items) + requests * (len(bodies.chunk([])) - 1)
 
 

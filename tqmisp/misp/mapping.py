@@ -154,7 +154,7 @@ class IndicatorMapper:
         if indicator.description or self._own_comment:
             comment_json = orjson.dumps(self._context.comment(indicator, remark))
             comment_mark = marks.comment_mark(comment_json)
-        raw = identity.attribute_uuid(self._space, filed.type, value)
+        raw, fold = identity.identify(self._space, filed.type, filed.category, value)
         head_json, head_mark = self._head(filed, to_ids=to_ids)
         dates_json, dates_mark = self._dates(indicator, trace)
         payload = b"".join(
@@ -181,7 +181,7 @@ class IndicatorMapper:
             to_ids,
             payload,
             blake2b(payload, digest_size=8).digest(),
-            identity.fold(filed.type, filed.category, value),
+            fold,
             marks.packed(head_mark, comment_mark, dates_mark, tags_mark),
             rules,
             0 if rules else indicator.stamp,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import anyio
 
-from tqmisp.errors import MispRefused
+from tqmisp.errors import MispRefused, MispTooLarge
 from tqmisp.misp import marks
 from tqmisp.misp.client import Answer, MispClient
 from tqmisp.misp.identity import as_text
@@ -20,6 +20,13 @@ UUIDS_A_SEARCH = 2_000
 2,500 are 2 MB of JSON, and ten times that when it is decoded.
 """
 
+COUNTED = 5_000
+"""UUIDs of attributes that are counted at once, since the answer is a number.
+
+Measured on MISP 2.5.1: 0.05 s for the request and 0.012 s for each 1,000 of them.
+"""
+FEWEST = 500
+"""Below so many it is not their number that a server refuses."""
 
 ANSWERS = 2
 """Of such answers there are so many in memory at once, however many slices are looked at."""
@@ -90,6 +97,7 @@ class MispReader:
         self.client = client
         self._retry = retry
         self._answers = anyio.CapacityLimiter(ANSWERS)
+        self._counted = COUNTED
 
     async def attributes(self, uuids: Sequence[bytes]) -> dict[bytes, Held]:
         """The attributes with these UUIDs, wherever they are, softly deleted ones too."""
@@ -144,18 +152,31 @@ class MispReader:
     async def count(self, event: str, uuids: Sequence[bytes] = ()) -> int:
         """How many attributes of an event are not deleted, counted one by one; of these UUIDs, if there are any.
 
-        Measured on MISP 2.5.1: a third of the time of reading them, and next to nothing to send and to decode.
+        A third of the time of reading them, and next to nothing to send and to decode.
         """
-        total = 0
-        for start in range(0, max(1, len(uuids)), UUIDS_A_SEARCH):
-            part = [as_text(uuid) for uuid in uuids[start : start + UUIDS_A_SEARCH]]
-            query = {"returnFormat": "count", "eventid": event, "deleted": [0]} | ({"uuid": part} if part else {})
-            answer = await self._search("/attributes/restSearch", query)
+        if not uuids:
+            return await self._count(event, ())
+        total = start = 0
+        while start < len(uuids):
+            part = uuids[start : start + self._counted]
             try:
-                total += int(answer.data)
-            except (TypeError, ValueError) as error:
-                raise _strange("/attributes/restSearch", error) from error
+                total += await self._count(event, part)
+            except MispTooLarge:  # some web servers take no more than 128 kB
+                if len(part) <= FEWEST:
+                    raise
+                self._counted = len(part) // 2
+            else:
+                start += len(part)
         return total
+
+    async def _count(self, event: str, uuids: Sequence[bytes]) -> int:
+        chosen = {"uuid": [as_text(uuid) for uuid in uuids]} if uuids else {}
+        query = {"returnFormat": "count", "eventid": event, "deleted": [0]} | chosen
+        answer = await self._search("/attributes/restSearch", query)
+        try:
+            return int(answer.data)
+        except (TypeError, ValueError) as error:
+            raise _strange("/attributes/restSearch", error) from error
 
     async def events(self, uuids: Sequence[str]) -> dict[str, EventState]:
         """Those of these events that our key can see, by UUID."""
