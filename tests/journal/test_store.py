@@ -200,6 +200,28 @@ async def test_what_an_older_journal_wanted_to_be_sent_again_still_is(tmp_path: 
         assert await History(journal).of_attributes([bytes(16)]) == [1, 2]
 
 
+async def test_the_index_by_uuid_of_an_older_journal_is_whole(tmp_path: Path) -> None:
+    """Journals of before kept its newest entries in an order; what has moved already may be among them."""
+
+    def age(connection: Connection) -> None:
+        Rows(1).add_merged(connection, [Merged(key, bytes([key]) * 16, b"first...", 0, 1) for key in (1, 2)])
+        connection.exec_driver_sql("CREATE TABLE ordered AS SELECT * FROM new_holders")
+        connection.exec_driver_sql("DROP TABLE new_holders")
+        connection.exec_driver_sql(
+            "CREATE TABLE new_holders (uuid BLOB NOT NULL, target_id SMALLINT NOT NULL, indicator_id BIGINT NOT NULL, "
+            "PRIMARY KEY (uuid, target_id, indicator_id)) WITHOUT ROWID"
+        )
+        connection.exec_driver_sql("INSERT INTO new_holders SELECT * FROM ordered")
+        connection.exec_driver_sql("INSERT INTO holders SELECT * FROM ordered WHERE indicator_id = 1")
+        connection.exec_driver_sql("DROP TABLE ordered")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0005'")
+
+    async with Journal.open(tmp_path) as journal:
+        await journal.database.do(age)
+    async with Journal.open(tmp_path) as journal:
+        assert await History(journal).of_attributes([b"\x01" * 16, b"\x02" * 16]) == [1, 2]
+
+
 async def test_looking_up_does_not_read_the_whole_ledger(tmp_path: Path) -> None:
     """SQLite searches by what is asked for, not through all rows of a target."""
     asked: list[tuple[str, tuple[object, ...]]] = []
