@@ -47,7 +47,7 @@ SPACE = identity.namespace("https://benchmark.example")
 def planned(number: int, timestamp: int) -> Planned:
     """An attribute that MISP does not have."""
     value = f"host{number}.benchmark.example"
-    uuid = identity.identify(SPACE, "domain", "Network activity", value).uuid
+    uuid = identity.identify(SPACE, "domain", "Network activity", value)[0]
     body = {
         "uuid": identity.as_text(uuid),
         "type": "domain",

@@ -152,7 +152,7 @@ class _World:
         newest = max(self.store.events(), key=lambda event: event.id)
         theirs = {"type": "domain", "category": "Network activity", "value": "new0.example", "uuid": _ANALYST}
         await self._post(f"/attributes/add/{newest.uuid}", theirs, misp.key_of("admin"))
-        ours = as_text(identify(namespace("", _NAMESPACE), "domain", "Network activity", "new1.example").uuid)
+        ours = as_text(identify(namespace("", _NAMESPACE), "domain", "Network activity", "new1.example")[0])
         held = theirs | {"value": "new1.example", "uuid": ours, "timestamp": "1"}
         await self._post("/events/add", {"Event": {"uuid": _OLDER, "info": "older", "Attribute": [held]}})
 

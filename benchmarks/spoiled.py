@@ -183,7 +183,7 @@ class _Trial:
         third = self._export()
         self._expect("attributes updated", third["updated"], len(changed))
         delivered = (spoiled.delivered[key] for key in changed)
-        expected = {as_text(identify(SPACE, misp_type, "", value).uuid) for misp_type, value in delivered}
+        expected = {as_text(identify(SPACE, misp_type, "", value)[0]) for misp_type, value in delivered}
         touched = self._written_since(written)
         self._expect("attributes touched that have not changed", len(touched - expected), 0)
         self._expect("attributes that have changed and were not touched", len(expected - touched), 0)
@@ -263,7 +263,7 @@ class _Trial:
 
 def _attribute(value: str, *, ours: bool = False) -> Row:
     row: Row = {"type": "domain", "category": "Network activity", "value": value, "timestamp": "1"}
-    return row | {"uuid": as_text(identify(SPACE, "domain", "Network activity", value).uuid)} if ours else row
+    return row | {"uuid": as_text(identify(SPACE, "domain", "Network activity", value)[0])} if ours else row
 
 
 def _unlike(found: dict[int, tuple[str, str]], expected: dict[int, tuple[str, str]]) -> list[object]:

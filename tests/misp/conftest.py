@@ -32,7 +32,7 @@ def planned(
     value: str, /, *, timestamp: int = NOW, change: Change = Change.CREATE, base: bytes = b"", **fields: Any
 ) -> Planned:
     """A domain that is to be delivered; ``fields`` replace those of its body."""
-    uuid = identity.identify(SPACE, "domain", "Network activity", value).uuid
+    uuid = identity.identify(SPACE, "domain", "Network activity", value)[0]
     body = {
         "uuid": identity.as_text(uuid),
         "type": "domain",

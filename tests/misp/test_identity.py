@@ -17,13 +17,13 @@ SPACE = identity.namespace("https://threatq.example")
 
 def fold(misp_type: str, category: str, value: str) -> int:
     """The number of a value."""
-    return identity.identify(SPACE, misp_type, category, value).fold
+    return identity.identify(SPACE, misp_type, category, value)[1]
 
 
 def test_the_names_are_a_promise() -> None:
     """These UUIDs stand in the MISPs of users: another one means that everything is exported once more."""
     assert identity.as_text(SPACE) == "9c0a5aa5-9753-5e6f-925e-b93377a30cd3"
-    attribute = identity.identify(SPACE, "domain", "Network activity", "evil.example").uuid
+    attribute = identity.identify(SPACE, "domain", "Network activity", "evil.example")[0]
     assert identity.as_text(attribute) == "adc7e879-5ff3-52db-ad3e-a09fc180fd15"
     assert identity.event_uuid(SPACE, "ThreatQ Export", "2026-11-24", 2) == "ca20ccd0-8376-52a4-851d-e5719d19f847"
 
@@ -32,7 +32,7 @@ def test_the_names_are_a_promise() -> None:
 def test_uuids_are_those_of_the_standard_library(misp_type: str, value: str) -> None:
     """The short way gives UUIDv5 as RFC 4122 has it."""
     expected = uuid.uuid5(uuid.UUID(bytes=SPACE), f"attribute:{misp_type}:{value}")
-    raw = identity.identify(SPACE, misp_type, "Other", value).uuid
+    raw = identity.identify(SPACE, misp_type, "Other", value)[0]
     assert raw == expected.bytes
     assert identity.as_text(raw) == str(expected)
 

@@ -42,6 +42,14 @@ def chunk(items: Sequence[Planned]) -> bytes:
     return b'{"Event":{"Attribute":[' + b",".join([item.body for item in items]) + b"]}}"
 
 
+def uuid(item: Planned) -> str:
+    """The UUID of an attribute as text: each body begins with it, and to make it anew takes five times as long."""
+    return item.body[_UUID].decode()
+
+
+_UUID = slice(len(b'{"uuid":"'), len(b'{"uuid":"') + 36)
+
+
 def rows(items: Sequence[Planned]) -> bytes:
     """Attributes for ``POST /attributes/add/<uuid>``."""
     return b"[" + b",".join([item.body for item in items]) + b"]"

@@ -126,7 +126,7 @@ class ForeseeingReader(MispReader):
         published = state.uuid in self.published or (state.published and state.uuid not in self.written)
         return state._replace(attributes=state.attributes + self.more[state.uuid], published=published)
 
-    async def count(self, event: str, uuids: Sequence[bytes] = ()) -> int:
+    async def count(self, event: str, uuids: Sequence[str] = ()) -> int:
         """How many there would be."""
         if event in self.made:
             return self.more[event]

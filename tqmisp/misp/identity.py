@@ -9,12 +9,11 @@ What goes into them is a promise: change it, and everything is exported once mor
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import unicodedata
 import uuid
 from functools import lru_cache
-from typing import NamedTuple
+from hashlib import blake2b, sha1
 from urllib.parse import urlsplit
 
 
@@ -32,37 +31,39 @@ def _address(url: str) -> str:
 
 def event_uuid(space: bytes, name: str, date: str, part: int) -> str:
     """The UUID of a part, 1 being the first, of the events of a day."""
-    return as_text(_v5(_digest(space, f"event:{name}:{date}:{part}")))
+    title = f"event:{name}:{date}:{part}"
+    return as_text(_v5(sha1(space + title.encode(), usedforsecurity=False).digest()))
 
 
-class Identity(NamedTuple):
-    """What an attribute is known by."""
-
-    uuid: bytes
-    """16 bytes."""
-    fold: int
-    """Equal for values between which MISP's uniqueness sees no difference: 64 bits, signed."""
-
-
-def identify(space: bytes, misp_type: str, category: str, value: str) -> Identity:
-    """The UUID of an attribute, and its value without what MISP's uniqueness does not see.
+def identify(space: bytes, misp_type: str, category: str, value: str) -> tuple[bytes, int]:
+    """The UUID of an attribute, and a number that is equal for values which MISP's uniqueness takes for one.
 
     MISP compares by ``utf8mb3_unicode_ci``: without case, accents, blanks at the end and characters that have no weight
-    (recordings 187 and 189). Two values that are folded together in error only go to different events.
+    (recordings 187 and 189). Two values that get the same number in error only go to different events.
 
     Args:
         space: the namespace.
         misp_type: of MISP.
         category: likewise; the UUID does not depend on it.
         value: as MISP stores it.
+
+    Returns:
+        16 bytes, and 64 bits, signed.
     """
-    name = f"attribute:{misp_type}:"
-    digest = _digest(space, name + value)
+    prefix, number = _kind(space, misp_type, category)
+    digest = sha1(prefix + value.encode(), usedforsecurity=False).digest()
     uuid = _v5(digest)
     folded = _folded(value)
     if folded != value:  # most values are as they would be folded, and need no digest of their own
-        digest = _digest(space, name + folded)
-    return Identity(uuid, _FOLD.unpack_from(digest, 12)[0] ^ _number(category))
+        digest = sha1(prefix + folded.encode(), usedforsecurity=False).digest()
+    return uuid, _LAST_64_BITS(digest, 12)[0] ^ number
+
+
+@lru_cache(maxsize=1024)
+def _kind(space: bytes, misp_type: str, category: str) -> tuple[bytes, int]:
+    """What comes before a value, and what tells its category from others."""
+    number = int.from_bytes(blake2b(category.encode(), digest_size=8).digest(), signed=True)
+    return space + f"attribute:{misp_type}:".encode(), number
 
 
 def as_text(raw: bytes) -> str:
@@ -92,19 +93,10 @@ _RANDOM = (1 << 128) - 1 & ~0xF000_C000_0000_0000_0000
 """The bits of a UUID that are neither its version nor its variant."""
 
 
-_FOLD = struct.Struct(">q")
-"""The last eight bytes of a digest, of which a UUID keeps four."""
-
-
-def _digest(space: bytes, name: str) -> bytes:
-    return hashlib.sha1(space + name.encode(), usedforsecurity=False).digest()
+_LAST_64_BITS = struct.Struct(">q").unpack_from
+"""Of a digest, of which a UUID keeps the first 128 bits."""
 
 
 def _v5(digest: bytes) -> bytes:
     """``uuid.uuid5(...).bytes``, in a fraction of its time."""
     return (int.from_bytes(digest[:16]) & _RANDOM | _VERSION_5).to_bytes(16)
-
-
-@lru_cache(maxsize=256)
-def _number(category: str) -> int:
-    return int.from_bytes(hashlib.blake2b(category.encode(), digest_size=8).digest(), signed=True)

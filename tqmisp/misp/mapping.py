@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property, lru_cache
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
 import orjson
+from xxhash import xxh3_64_digest
 
 from tqmisp.misp import identity, marks
 from tqmisp.misp.attribute import Attribute
@@ -180,7 +181,7 @@ class IndicatorMapper:
             value,
             to_ids,
             payload,
-            blake2b(payload, digest_size=8).digest(),
+            xxh3_64_digest(payload),
             fold,
             marks.packed(head_mark, comment_mark, dates_mark, tags_mark),
             rules,

@@ -149,7 +149,7 @@ class MispReader:
                 return
             page += 1
 
-    async def count(self, event: str, uuids: Sequence[bytes] = ()) -> int:
+    async def count(self, event: str, uuids: Sequence[str] = ()) -> int:
         """How many attributes of an event are not deleted, counted one by one; of these UUIDs, if there are any.
 
         A third of the time of reading them, and next to nothing to send and to decode.
@@ -169,8 +169,8 @@ class MispReader:
                 start += len(part)
         return total
 
-    async def _count(self, event: str, uuids: Sequence[bytes]) -> int:
-        chosen = {"uuid": [as_text(uuid) for uuid in uuids]} if uuids else {}
+    async def _count(self, event: str, uuids: Sequence[str]) -> int:
+        chosen = {"uuid": list(uuids)} if uuids else {}
         query = {"returnFormat": "count", "eventid": event, "deleted": [0]} | chosen
         answer = await self._search("/attributes/restSearch", query)
         try:

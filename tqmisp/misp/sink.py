@@ -257,12 +257,11 @@ class MispSink:
         self, ref: EventRef, items: Sequence[Planned], poison: dict[bytes, str], outcome: Outcome[EventRef, Planned]
     ) -> None:
         """Compare what was sent with what is stored, and ask for the reasons of the difference."""
-        uuids = [item.uuid for item in items]
         new = all(item.change is Change.CREATE for item in items)  # there is no older state that would count as well
-        if new and not poison and await self.reader.count(ref.uuid, uuids) == len(items):
+        if new and not poison and await self.reader.count(ref.uuid, list(map(bodies.uuid, items))) == len(items):
             outcome.stored += items
             return
-        held = await self.reader.attributes(uuids)
+        held = await self.reader.attributes([item.uuid for item in items])
         absent = []
         for item in items:
             if _arrived(ref, item, held.get(item.uuid)):

@@ -8,10 +8,10 @@ what they mean.
 
 from __future__ import annotations
 
-from hashlib import sha1
 from typing import Any
 
 import msgspec
+from xxhash import xxh3_64_intdigest
 
 from tqmisp.threatq.answers import loads
 
@@ -86,7 +86,7 @@ def loads_page(content: bytes) -> Any:  # noqa: ANN401  it is JSON
             given = loads(bytes(raw))
             row = as_row(given) or given
         if type(row) is Row:
-            row.digest = int.from_bytes(sha1(raw, usedforsecurity=False).digest()[:8]) >> 1
+            row.digest = xxh3_64_intdigest(raw) >> 1
         rows.append(row)
     if page.errors or (rows and getattr(rows[0], "id", None) is None):
         return loads(content)  # an error, which may hide in the first row
