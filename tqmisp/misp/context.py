@@ -35,7 +35,7 @@ class ContextMaker:
         self._url = threatq_url.rstrip("/")
         self._rules = tag_rules(policy)
         self._known = None if may_make_tags else frozenset(name.casefold() for name in known_tags)
-        self._remarks = [(label, text) for name, label, text in _REMARKS if getattr(policy, name) == "comment"]
+        self._remarks = [text_of for name, text_of in _REMARKS if getattr(policy, name) == "comment"]
 
     @property
     def remark_fields(self) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ class ContextMaker:
 
     def remark(self, indicator: Indicator) -> str:
         """The part of the comment that can be kept for the next indicator of the same kind."""
-        return "; ".join([f"{label}: {text}" for label, text_of in self._remarks if (text := text_of(indicator))])
+        return "; ".join([text for text_of in self._remarks if (text := text_of(indicator))])
 
     def comment(self, indicator: Indicator, shared: str, *, described: bool = True) -> str:
         """The whole comment of one indicator, around what it shares with others; perhaps without its description."""
@@ -107,23 +107,24 @@ class ContextMaker:
 
 
 @lru_cache(maxsize=4096)
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(dict.fromkeys(filter(None, map(plain, names))))
+def _listed(label: str, names: tuple[str, ...]) -> str:
+    listed = ", ".join(dict.fromkeys(filter(None, map(plain, names))))
+    return f"{label}: {listed}" if listed else ""
 
 
 @lru_cache(maxsize=4096)
 def _sources(sources: tuple[Source, ...]) -> str:
-    return _listed(tuple([each.name for each in sources]))
+    return _listed("Source", tuple([each.name for each in sources]))
 
 
-_REMARKS: tuple[tuple[str, str, Callable[[Indicator], str]], ...] = (
-    ("adversaries", "Adversaries", lambda indicator: _listed(indicator.adversaries)),
-    ("malware", "Malware", lambda indicator: _listed(indicator.malware)),
-    ("tags", "Tags", lambda indicator: _listed(indicator.tags)),
-    ("sources", "Source", lambda indicator: _sources(indicator.sources)),
-    ("score", "ThreatQ score", lambda indicator: f"{indicator.score:g}"),
+_REMARKS: tuple[tuple[str, Callable[[Indicator], str]], ...] = (
+    ("adversaries", lambda indicator: _listed("Adversaries", indicator.adversaries)),
+    ("malware", lambda indicator: _listed("Malware", indicator.malware)),
+    ("tags", lambda indicator: _listed("Tags", indicator.tags)),
+    ("sources", lambda indicator: _sources(indicator.sources)),
+    ("score", lambda indicator: f"ThreatQ score: {indicator.score:g}"),
 )
-"""The parts of the comment that are kept: the setting of each, its label and its text."""
+"""The parts of the comment that are kept: the setting of each, and its text."""
 
 
 def seen(start: str | None, end: str | None) -> tuple[str | None, str | None]:
@@ -153,6 +154,6 @@ def moment(text: str | None) -> str | None:
         return None
     if read.year < 1970:
         return None
-    if len(text) == 19 and text[4] == text[7] == "-" and text[10] == " ":  # the usual form, without the detour
-        return f"{text[:10]}T{text[11:]}.000000+00:00"
+    if len(text) == 19 and text[7] == "-" and text[10] == " " and text[13] == text[16] == ":":  # the usual form
+        return text.replace(" ", "T") + ".000000+00:00"
     return f"{read.isoformat(timespec='microseconds')}+00:00"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 import unicodedata
 import uuid
+from binascii import hexlify
 from functools import lru_cache
 from hashlib import blake2b, sha1
 from urllib.parse import urlsplit
@@ -68,8 +69,10 @@ def _kind(space: bytes, misp_type: str, category: str) -> tuple[bytes, int]:
 
 def as_text(raw: bytes) -> str:
     """The 36 characters of a UUID of 16 bytes."""
-    digits = raw.hex()
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return b"-".join(_GROUPS(hexlify(raw))).decode()
+
+
+_GROUPS = struct.Struct("8s4s4s4s12s").unpack
 
 
 def _folded(value: str) -> str:

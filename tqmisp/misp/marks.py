@@ -39,7 +39,7 @@ class Marks(NamedTuple):
 
 def packed(head: bytes, comment: bytes, dates: bytes, tags: bytes) -> bytes:
     """The record of an attribute from the pieces that many attributes share; what :meth:`Marks.packed` gives."""
-    return b"%b%b%b%b%b" % ((_FIXED.size + len(tags)).to_bytes(2, "little"), head, comment, dates, tags)
+    return b"".join(((_FIXED.size + len(tags)).to_bytes(2, "little"), head, comment, dates, tags))
 
 
 def head_mark(category: str, *, to_ids: bool) -> bytes:

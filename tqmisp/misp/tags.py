@@ -23,11 +23,17 @@ TagRule = Callable[[Indicator], Iterator[Step]]
 
 def tlp(tags: Iterable[str], given: Iterable[str | None]) -> str | None:
     """The strictest TLP that a tag or a source names; the laxest would leak."""
-    found = {*given, *map(_tlp_in, tags)}
-    for name in STRICTNESS:
-        if name in found:
-            return name
-    return None
+    return _strictest((_tlp_of_tags(tuple(tags)), *given))
+
+
+@lru_cache(maxsize=256)
+def _strictest(given: tuple[str | None, ...]) -> str | None:
+    return next((name for name in STRICTNESS if name in given), None)
+
+
+@lru_cache(maxsize=4096)
+def _tlp_of_tags(tags: tuple[str, ...]) -> str | None:
+    return _strictest(tuple(map(_tlp_in, tags)))
 
 
 @lru_cache(maxsize=4096)
