@@ -57,9 +57,7 @@ def copy_tables(connection: Connection, path: Path) -> None:
     engine = create_engine(f"sqlite:///{path}")
     try:
         with engine.begin() as target:
-            schema.metadata.create_all(target)
-            target.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
-            target.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (found,))
+            schema.create(target)
             for table in schema.metadata.sorted_tables:
                 rows = connection.execution_options(stream_results=True).execute(select(table))
                 for part in rows.partitions(ROWS):

@@ -136,13 +136,16 @@ def version(connection: Connection) -> str | None:
 
 
 def _migrate(connection: Connection) -> None:
-    """Upgrade the tables; Alembic is loaded only when there is something to do."""
+    """Make the tables, or upgrade them; Alembic is loaded only for that."""
     if version(connection) == schema.HEAD:
         return
-    from tqmisp.journal import migrations  # noqa: PLC0415  costs memory and time that most runs need not spend
-
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # or each table would be a transaction of its own
+    if not inspect(connection).get_table_names():
+        schema.create(connection)
+        return
+    from tqmisp.journal import migrations  # noqa: PLC0415  10 MB and 0.1 s that most runs need not spend
+
     migrations.upgrade(connection)
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Float,
     ForeignKey,
     Index,
@@ -217,3 +218,17 @@ refusals = Table(
     Column("run_id", Integer, nullable=False),
     Index("refusals_indicator", "target_id", "indicator_id"),
 )
+
+_version = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
+
+def create(connection: Connection) -> None:
+    """Make all tables as the newest migration leaves them, and say that it has been run."""
+    metadata.create_all(connection)
+    _version.create(connection)
+    connection.execute(_version.insert().values(version_num=HEAD))
