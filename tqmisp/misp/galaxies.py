@@ -13,7 +13,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import orjson
+import msgspec
 
 ADVERSARIES = ("threat-actor", "mitre-intrusion-set", "microsoft-activity-group")
 """Galaxies in which adversaries are looked up; the first that knows a name decides."""
@@ -37,6 +37,25 @@ MALWARE = (
 
 LEAST_CHARACTERS = 3
 """Shorter synonyms are anybody's."""
+
+
+class _Meta(msgspec.Struct):
+    synonyms: list[str] = []
+
+
+class _Cluster(msgspec.Struct):
+    value: str
+    meta: _Meta = msgspec.field(default_factory=_Meta)
+
+
+class _Galaxy(msgspec.Struct):
+    """What is read of a file; that is a twentieth of it."""
+
+    type: str
+    values: list[_Cluster]
+
+
+_GALAXY = msgspec.json.Decoder(_Galaxy)
 
 Lookup = Callable[[str], str | None]
 """From a name to the tag of its cluster."""
@@ -79,19 +98,19 @@ def _clusters(galaxy: str) -> Iterator[tuple[str, str, frozenset[str]]]:
     path = folder / f"{galaxy}.json"
     if not path.exists():  # the package has been released without its data, and may lose a galaxy
         return
-    document = orjson.loads(path.read_bytes())
-    for cluster in document["values"]:
-        name: str = cluster["value"]
+    read = _GALAXY.decode(path.read_bytes())
+    for cluster in read.values:
+        name = cluster.value
         if '"' in name:
             continue
-        others = frozenset(_key(each) for each in cluster.get("meta", {}).get("synonyms", ()))
+        others = frozenset(map(_key, cluster.meta.synonyms))
         yield (
-            f'misp-galaxy:{document["type"]}="{name}"',
+            f'misp-galaxy:{read.type}="{name}"',
             _key(name),
             frozenset(key for key in others if len(key) >= LEAST_CHARACTERS),
         )
 
 
 def _key(name: str) -> str:
-    key = "".join(c for c in name.casefold() if c.isalnum())
+    key = "".join(filter(str.isalnum, name.casefold()))
     return key.removesuffix("group") or key
