@@ -49,9 +49,10 @@ class Heard(Generic[D, V]):
         """Bring a slice to its destination, and tell of it."""
         outcome = await self._sink.deliver(part)
         progress = self._progress
+        progress.delivered += len(part.items)
         remaining = None
         if progress.total is not None:
-            known = progress.settled + progress.refused + progress.stored + len(part.items)
+            known = progress.read - progress.admitted + progress.delivered
             remaining = max(0, progress.total - known)
         self._listener.on_slice_stored(len(part.items), remaining)
         return outcome

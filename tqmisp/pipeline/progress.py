@@ -34,6 +34,8 @@ class Progress:
     """Items that need to be delivered."""
     settled: int = 0
     """Items that need no delivery: unchanged or merged."""
+    delivered: int = 0
+    """Items of slices that the sink is done with, whether the journal has it by now or not."""
     stored: int = 0
     """Items of which the sink has confirmed that they are stored."""
     sent: int = 0
