@@ -32,6 +32,7 @@ KINDS_TRIED = (
     "500-during",
     "500-after",
     "502",
+    "untagged",
     "503:1",
     "504:50ms",
     "reset",

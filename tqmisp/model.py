@@ -105,6 +105,15 @@ class Planned(Struct, frozen=True, gc=False):
     """Of the row that it was made from; 0 where that is not to be recognised."""
 
 
+class Sight(NamedTuple):
+    """What was seen of an attribute in MISP that was promised."""
+
+    timestamp: int
+    """In seconds since 1970."""
+    marks: bytes = b""
+    """Of what is there, where tags lack that were promised for the first time."""
+
+
 class Leaver(NamedTuple):
     """An attribute whose indicator has left the selection."""
 

@@ -17,7 +17,7 @@ from tqmisp.journal.rows import Rows
 from tqmisp.journal.schema import State
 from tqmisp.journal.schema import ledger as ledger_table
 from tqmisp.journal.settle import Look, Settlement
-from tqmisp.model import EventRef, Planned
+from tqmisp.model import EventRef, Planned, Sight
 from tqmisp.pipeline.protocols import Mapped, Outcome, Page, Refusal, Slice
 
 
@@ -209,10 +209,10 @@ async def test_a_run_that_dies_after_its_promise_is_settled_by_looking(runs: Run
     await dead.promise(part)
     runs.clock.now += 1000
 
-    async def look(ref: EventRef, uuids: Sequence[bytes]) -> Mapping[bytes, int]:
+    async def look(ref: EventRef, uuids: Mapping[bytes, bytes]) -> Mapping[bytes, Sight]:
         assert ref.uuid == "2026-11-24/1"
         assert sorted(uuids) == [attribute(key).uuid for key in (1, 2, 3)]
-        return {attribute(1).uuid: part.items[0].timestamp}
+        return {attribute(1).uuid: Sight(part.items[0].timestamp)}
 
     heir = await runs.start()
     assert await runs.settlement(heir, look).settle() == 2
@@ -231,7 +231,7 @@ async def test_a_merged_indicator_stays_merged_when_its_owner_is_sent_again(runs
     [part] = await admit(dead, attribute(1, 7), attribute(2, 7), attribute(3, 7))
     await dead.promise(part)
 
-    async def look(_ref: EventRef, _uuids: Sequence[bytes]) -> Mapping[bytes, int]:
+    async def look(_ref: EventRef, _uuids: Mapping[bytes, bytes]) -> Mapping[bytes, Sight]:
         return {}
 
     heir = await runs.start()
@@ -248,12 +248,38 @@ async def test_an_update_that_was_promised_and_not_made_is_made_later(runs: Runs
     [part] = await admit(dead, attribute(1, version="second.."))
     await dead.promise(part)
 
-    async def look(_ref: EventRef, uuids: Sequence[bytes]) -> Mapping[bytes, int]:
-        return dict.fromkeys(uuids, created.items[0].timestamp)
+    async def look(_ref: EventRef, uuids: Mapping[bytes, bytes]) -> Mapping[bytes, Sight]:
+        return dict.fromkeys(uuids, Sight(created.items[0].timestamp))
 
     heir = await runs.start()
     assert await runs.settlement(heir, look).settle() == 0
     assert changes(await deliver(heir, attribute(1, version="second.."))) == {1: "update"}
+
+
+async def test_what_arrived_without_its_tags_is_delivered_again(runs: Runs) -> None:
+    """As an update that takes nothing of what lacks for taken away: the marks of what is there come first."""
+    dead = await runs.start()
+    [part] = await admit(dead, attribute(1), attribute(2))
+    await dead.promise(part)
+    times = dict(zip((1, 2), (item.timestamp for item in part.items), strict=True))
+    looks = 0
+
+    async def look(_ref: EventRef, promised: Mapping[bytes, bytes]) -> Mapping[bytes, Sight]:
+        nonlocal looks
+        looks += 1
+        assert set(promised.values()) <= {item.marks for item in part.items}
+        seen = {attribute(1).uuid: Sight(times[1]), attribute(2).uuid: Sight(times[2], b"untagged")}
+        return {uuid: sight for uuid, sight in seen.items() if uuid in promised}
+
+    heir = await runs.start()
+    runs.clock.now += 60
+    assert await runs.settlement(heir, look).settle() == 0
+    assert await runs.settlement(heir, look).left() == [2]
+    [again] = await deliver(heir, attribute(1), attribute(2))
+    assert changes([again]) == {2: "update"}
+    [item] = again.items
+    assert item.base == b"untagged" + part.items[1].marks
+    assert item.timestamp > times[2]
 
 
 async def test_promises_whose_indicators_have_gone_are_let_go(runs: Runs) -> None:
@@ -262,7 +288,7 @@ async def test_promises_whose_indicators_have_gone_are_let_go(runs: Runs) -> Non
     [part] = await admit(dead, attribute(1), attribute(2))
     await dead.promise(part)
 
-    async def look(_ref: EventRef, _uuids: Sequence[bytes]) -> Mapping[bytes, int]:
+    async def look(_ref: EventRef, _uuids: Mapping[bytes, bytes]) -> Mapping[bytes, Sight]:
         return {}
 
     heir = await runs.start()

@@ -16,6 +16,7 @@ from tqmisp.journal import Journal, migrations, schema, store
 from tqmisp.journal.history import History
 from tqmisp.journal.rows import Merged, Rows
 from tqmisp.journal.settle import Settlement
+from tqmisp.model import Sight
 
 
 async def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
@@ -266,7 +267,7 @@ async def test_looking_up_does_not_read_the_whole_ledger(tmp_path: Path) -> None
             assert "SCAN ledger" not in plan
 
 
-async def _look(_event: object, _uuids: object) -> dict[bytes, int]:
+async def _look(_event: object, _promised: object) -> dict[bytes, Sight]:
     return {}
 
 

@@ -29,7 +29,14 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def planned(
-    value: str, /, *, timestamp: int = NOW, change: Change = Change.CREATE, base: bytes = b"", **fields: Any
+    value: str,
+    /,
+    *,
+    timestamp: int = NOW,
+    change: Change = Change.CREATE,
+    base: bytes = b"",
+    tags: Sequence[str] = (),
+    **fields: Any,
 ) -> Planned:
     """A domain that is to be delivered; ``fields`` replace those of its body."""
     uuid = identity.identify(SPACE, "domain", "Network activity", value)[0]
@@ -42,6 +49,8 @@ def planned(
         "comment": "",
         "timestamp": str(timestamp),
     } | fields
+    if tags:
+        body["Tag"] = [{"name": name} for name in tags]
     mark = marks.of(
         to_ids=bool(body["to_ids"]),
         deleted=False,
@@ -49,7 +58,7 @@ def planned(
         comment=str(body["comment"]),
         first_seen=None,
         last_seen=None,
-        tags=[],
+        tags=tags,
     ).packed()
     key = hash(value) % 10**9
     return Planned(key, uuid, b"print...", 0, timestamp, change, orjson.dumps(body), mark, base)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
+import orjson
 import pytest
 from aiohttp import web
 from pydantic import SecretStr
@@ -22,13 +25,14 @@ from tests.misp.conftest import (
     update,
 )
 from tqmisp.errors import MispRefused, MispUnavailable
+from tqmisp.misp import marks
 from tqmisp.misp.identity import as_text
 from tqmisp.misp.options import EventOptions
 from tqmisp.misp.sink import MispSink
-from tqmisp.model import Change, EventRef, Planned
+from tqmisp.model import Change, EventRef, Planned, Sight
 from tqmisp.pipeline.protocols import Outcome
 from tqmisp.pipeline.retry import RetryPolicy
-from tqmisp.simulators.misp import MispSimulatorOptions, MispStore, key_of
+from tqmisp.simulators.misp import ROWS_TO_LIVE, MispSimulatorOptions, MispStore, key_of
 
 
 def codes(outcome: Outcome[EventRef, Planned]) -> dict[str, tuple[str, str]]:
@@ -230,15 +234,70 @@ async def test_an_event_of_somebody_else_is_not_taken_for_ours() -> None:
 
 
 async def test_looking_tells_what_an_event_holds() -> None:
-    """Timestamps by UUID, of this event only."""
+    """Timestamps by UUID, of this event only, and marks where tags lack."""
+    tagged = domains(5, tags=("one", "two"))
 
-    async def looked(here: Rig) -> dict[bytes, int]:
-        return await here.sink.look(REF, [item.uuid for item in domains(5)])
+    async def looked(here: Rig) -> dict[bytes, Sight]:
+        return await here.sink.look(REF, {item.uuid: item.marks for item in tagged})
 
     async with rig() as here:
         await here.sink.deliver(part(domains(2)))
         await here.sink.deliver(part(domains(5)[3:], OTHER))
-        assert await looked(here) == {item.uuid: NOW for item in domains(2)}
+        seen = await looked(here)
+        assert {uuid: sight.timestamp for uuid, sight in seen.items()} == {item.uuid: NOW for item in domains(2)}
+        assert [marks.unpacked(sight.marks)[0].tags for sight in seen.values()] == [frozenset()] * 2
+    async with rig() as here:
+        await here.sink.deliver(part(tagged[:2]))
+        assert await looked(here) == {item.uuid: Sight(NOW) for item in tagged[:2]}
+
+
+@pytest.mark.parametrize("lives", [5, 7, 9])
+async def test_a_worker_that_dies_before_the_tags_costs_none(lives: int) -> None:
+    """MISP saves the attributes first: what lacks tags gets them with a later timestamp, and nothing else is sent."""
+    sent: list[bytes] = []
+
+    async def die(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[ROWS_TO_LIVE] = lives
+        return await handler(request)
+
+    @web.middleware
+    async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if "/events/edit" in request.path:
+            sent.append(await request.read())
+        return await handler(request)
+
+    items = domains(5, tags=("one", "two"), comment="ours")
+    async with rig(note, fault("/events/edit", die)) as here:
+        outcome = await here.sink.deliver(part(items))
+        assert outcome.stored == items
+        held = here.store.attributes(REF.uuid)
+        assert [sorted(link.tag.name for link in each.tags or ()) for each in held] == [["one", "two"]] * 5
+        assert [each.timestamp for each in held] == [NOW] * (lives - 5) + [NOW + 1] * (10 - lives)
+    again = orjson.loads(sent[1])["Event"]["Attribute"]
+    assert [set(each) for each in again] == [{"uuid", "timestamp", "Tag"}] * (10 - lives)
+
+
+async def test_a_worker_that_dies_within_an_update_is_made_up_for() -> None:
+    """Tags that were to go are gone in the end, and what people have put on stays."""
+    was: dict[str, Any] = {"tags": ("one", "two")}
+
+    async def die(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[ROWS_TO_LIVE] = 1
+        return await handler(request)
+
+    store = MispStore()
+    async with rig(store=store) as here:
+        await here.sink.deliver(part([planned("host0.example", **was)]))
+        theirs = {"uuid": as_text(domains(1)[0].uuid), "tag": "theirs"}
+        await here.client.write("/tags/add", b'{"name":"theirs"}')
+        await here.client.write("/tags/attachTagToObject", orjson.dumps(theirs))
+    async with rig(fault("/events/edit", die), store=store) as here:
+        newer = update("host0.example", was=was, tags=("two", "three"), comment="changed")
+        outcome = await here.sink.deliver(part([newer]))
+        assert [item.uuid for item in outcome.stored] == [newer.uuid]
+        [held] = here.store.attributes(REF.uuid)
+        assert sorted(link.tag.name for link in held.tags or ()) == ["theirs", "three", "two"]
+        assert held.comment == "changed"
 
 
 async def test_a_server_that_fails_at_every_change_costs_no_attribute() -> None:

@@ -15,15 +15,15 @@ from tqmisp.journal.leaving import SAME
 from tqmisp.journal.rows import Known, Rows
 from tqmisp.journal.schema import ASIDE, STALE, State, leaving, ledger, slices
 from tqmisp.journal.store import Journal
-from tqmisp.model import EventRef
+from tqmisp.model import EventRef, Sight
 
 STILL_RUNNING = 900.0
 """Seconds after which no request of a dead run can be at work any more: three times MISP's own limit."""
 INTERVAL = 1.0
 """Seconds between two looks."""
 
-Look = Callable[[EventRef, Sequence[bytes]], Awaitable[Mapping[bytes, int]]]
-"""Gives the timestamps of those attributes of an event that MISP holds, by UUID."""
+Look = Callable[[EventRef, Mapping[bytes, bytes]], Awaitable[Mapping[bytes, Sight]]]
+"""Takes the marks of attributes of an event by UUID, and gives those that MISP holds."""
 
 
 class Settlement:
@@ -98,31 +98,36 @@ class Settlement:
 
         await self._database.do(work)
 
-    async def _find(self, rows: Sequence[tuple[int, Known]], opened: float) -> dict[bytes, int]:
-        """The timestamps of what MISP holds, after as many looks as are worth it."""
-        by_event: dict[int, list[bytes]] = defaultdict(list)
+    async def _find(self, rows: Sequence[tuple[int, Known]], opened: float) -> dict[bytes, Sight]:
+        """What MISP holds, after as many looks as are worth it."""
+        left: dict[int, dict[bytes, bytes]] = defaultdict(dict)
         for _, row in rows:
-            by_event[row.event_id].append(row.uuid)
-        found: dict[bytes, int] = {}
+            left[row.event_id][row.uuid] = row.marks
+        found: dict[bytes, Sight] = {}
         while True:
-            for event_id, uuids in by_event.items():
-                found.update(await self._look(self._refs[event_id], [uuid for uuid in uuids if uuid not in found]))
-            if len(found) == len(rows) or self._wait <= 0 or self._now() - opened > STILL_RUNNING:
+            for event_id, promised in left.items():
+                seen = await self._look(self._refs[event_id], promised)
+                found.update(seen)
+                left[event_id] = {
+                    uuid: marks for uuid, marks in promised.items() if uuid not in seen or seen[uuid].marks
+                }
+            if not any(left.values()) or self._wait <= 0 or self._now() - opened > STILL_RUNNING:
                 return found
             pause = min(self._wait, INTERVAL)
             self._wait -= pause
             await self._sleep(pause)
 
     def _record(
-        self, connection: Connection, number: int, rows: Sequence[tuple[int, Known]], found: Mapping[bytes, int]
+        self, connection: Connection, number: int, rows: Sequence[tuple[int, Known]], found: Mapping[bytes, Sight]
     ) -> int:
         changes: list[tuple[int, bytes, dict[str, object]]] = []
         for key, row in rows:
             there = found.get(row.uuid)
             if there is None:
-                changes.append((key, row.uuid, {"state": int(State.PLANNED), "stamp": row.stamp}))
-            elif there != row.timestamp:  # not as it was promised: by us earlier, or by people since
-                changes.append((key, row.uuid, {"state": int(State.LIVE), "stamp": STALE}))
+                changes.append((key, row.uuid, {"state": int(State.PLANNED), "stamp": row.stamp, "marks": row.marks}))
+            elif there.marks or there.timestamp != row.timestamp:  # not as promised: half of it, or by people since
+                marks = there.marks + row.marks
+                changes.append((key, row.uuid, {"state": int(State.LIVE), "stamp": STALE, "marks": marks}))
         lost = sum(values["state"] == State.PLANNED for _, _, values in changes)
         self._rows.change(connection, changes)
         if not lost:

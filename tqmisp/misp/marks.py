@@ -92,6 +92,23 @@ def withdrawn(records: bytes, *, delete: bool) -> bytes:
     return known[-1]._replace(to_ids=False, deleted=delete).packed() if known else b""
 
 
+def untagged(records: bytes, here: Iterable[str]) -> bytes:
+    """The record of an attribute that was saved without tags that were new to it; nothing where it has them all.
+
+    Put before the others, it keeps the tags that lack from being taken for taken away by people.
+
+    Args:
+        records: what was promised, and before it what was there.
+        here: names of the tags that it has.
+    """
+    if not records:
+        return b""
+    *before, last = unpacked(records)
+    known = frozenset.intersection(*(each.tags for each in before)) if before else frozenset()
+    there = last.tags & frozenset(map(tag, here))
+    return b"" if last.tags <= known | there else last._replace(tags=known | there).packed()
+
+
 def of(
     *,
     to_ids: bool,

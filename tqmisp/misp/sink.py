@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 
 import anyio
@@ -10,15 +10,17 @@ import anyio
 from tqmisp.errors import EventBlocked, MispError, MispFault, MispRefused, MispTooLarge, MispUnclear
 from tqmisp.log import get_logger
 from tqmisp.misp import event as bodies
+from tqmisp.misp import marks
+from tqmisp.misp.arrival import arrived, unfinished
 from tqmisp.misp.beforehand import adopt, compare
 from tqmisp.misp.client import MispClient
 from tqmisp.misp.options import EventOptions, MispOptions
 from tqmisp.misp.pace import Pace, Slot
 from tqmisp.misp.publish import publish
-from tqmisp.misp.reading import Held, MispReader
+from tqmisp.misp.reading import MispReader
 from tqmisp.misp.suspicion import Suspicion
 from tqmisp.misp.verdicts import Verdicts, refusal
-from tqmisp.model import Change, EventRef, Planned
+from tqmisp.model import Change, EventRef, Planned, Sight
 from tqmisp.pipeline.adaptive import Knee
 from tqmisp.pipeline.groups import first_error
 from tqmisp.pipeline.progress import Progress
@@ -133,10 +135,14 @@ class MispSink:
                 await self._verdicts.bring_up_to_date(change.item, change.home, outcome)
         return left
 
-    async def look(self, ref: EventRef, uuids: Sequence[bytes]) -> dict[bytes, int]:
-        """The timestamps of those attributes of an event that MISP holds, by UUID."""
-        found = await self.reader.attributes(uuids)
-        return {uuid: held.timestamp for uuid, held in found.items() if held.event_uuid == ref.uuid}
+    async def look(self, ref: EventRef, promised: Mapping[bytes, bytes]) -> dict[bytes, Sight]:
+        """Those attributes of an event that MISP holds, by UUID, of these with the marks that were promised."""
+        found = await self.reader.whole(list(promised))
+        return {
+            uuid: Sight(held.timestamp, b"" if held.deleted else marks.untagged(promised[uuid], held.tags))
+            for uuid, held in found.items()
+            if held.event_uuid == ref.uuid
+        }
 
     async def publish(self, uuids: Iterable[str]) -> dict[str, MispError]:
         """Publish events, and return those that MISP did not publish, with the reason."""
@@ -214,20 +220,22 @@ class MispSink:
             await self._halve(ref, attempts, poison, error)
         except (_Poison, MispFault) as error:
             await self.reader.alive()  # a server that is down is not our chunk's fault
-            await self._halve(ref, attempts, poison, error)
+            await self._halve(ref, attempts, poison, error, unclear=True)
 
-    async def _halve(self, ref: EventRef, whole: _Attempts, poison: dict[bytes, str], error: Exception) -> None:
+    async def _halve(
+        self, ref: EventRef, whole: _Attempts, poison: dict[bytes, str], error: Exception, *, unclear: bool = False
+    ) -> None:
         chunk = whole.chunk
         if len(chunk) == 1:
             if isinstance(error, MispTooLarge) or await self._suspicion.holds(ref):
                 poison[chunk[0].uuid] = str(error)
             else:
-                await self._send(ref, _Attempts(self, ref, chunk, suspect=True), poison)
+                await self._send(ref, _Attempts(self, ref, chunk, suspect=True, unclear=unclear), poison)
             return
         log.warning("chunk is cut in half", uuid=ref.uuid, attributes=len(chunk), error=str(error))
         middle = len(chunk) // 2
         for half in (chunk[:middle], chunk[middle:]):
-            await self._send(ref, _Attempts(self, ref, half, suspect=whole.suspect), poison)
+            await self._send(ref, _Attempts(self, ref, half, suspect=whole.suspect, unclear=unclear), poison)
 
     async def post(self, ref: EventRef, chunk: Sequence[Planned]) -> None:
         """One request with a chunk, repeated by nobody."""
@@ -238,15 +246,16 @@ class MispSink:
             self._progress.knee = self.pace.controller.knee
 
     async def missing(self, ref: EventRef, chunk: Sequence[Planned], *, may_still_run: bool) -> list[Planned]:
-        """Those of a chunk that the event does not hold as they were sent.
+        """What is left to send of a chunk, as the event does not hold it as it was sent.
 
         MISP goes on with a request when its client or a proxy has given up: to send the same again would be a race,
         so that it is looked for a while whether they arrive.
         """
         wait, pause = (self._options.unclear_seconds if may_still_run else 0.0), 1.0
         while True:
-            held = await self.reader.attributes([item.uuid for item in chunk])
-            left = [item for item in chunk if not _arrived(ref, item, held.get(item.uuid))]
+            held = await self.reader.whole([item.uuid for item in chunk])
+            looks = (unfinished(ref, item, held.get(item.uuid)) for item in chunk)
+            left = [item for item in looks if item is not None]
             if not left or wait <= 0:
                 return left
             pause = min(2 * pause, wait)
@@ -264,7 +273,7 @@ class MispSink:
         held = await self.reader.attributes([item.uuid for item in items])
         absent = []
         for item in items:
-            if _arrived(ref, item, held.get(item.uuid)):
+            if arrived(ref, item, held.get(item.uuid)):
                 outcome.stored.append(item)
             elif item.uuid in poison:
                 outcome.refused.append((item, refusal(item, "quarantined", "server_error", poison[item.uuid])))
@@ -289,6 +298,7 @@ class _Attempts:
         slot: Slot | None = None,
         *,
         suspect: bool = False,
+        unclear: bool = False,
     ) -> None:
         self.chunk = chunk
         self.suspect = suspect
@@ -297,7 +307,7 @@ class _Attempts:
         self._ref = ref
         self._left = chunk
         self._slot = slot
-        self._unclear = self._may_still_run = False
+        self._unclear, self._may_still_run = unclear, False
         self._faults = 0
 
     async def __call__(self) -> None:
@@ -323,9 +333,3 @@ class _Attempts:
             if self._faults >= FAULTS and len(left) > 1:
                 raise _Poison(str(error)) from error
             raise
-
-
-def _arrived(ref: EventRef, item: Planned, held: Held | None) -> bool:
-    if held is None or held.event_uuid != ref.uuid or held.timestamp < item.timestamp:
-        return False
-    return not held.deleted or item.change is Change.RETIRE

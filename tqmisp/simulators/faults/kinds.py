@@ -81,6 +81,10 @@ KINDS: dict[str, Kind] = {
     "500-during": Kind("failed in the middle: half is saved on the routes that add, nothing on edit", server="misp"),
     "500-after": Kind("failed after all was saved", server="misp"),
     "502": Kind("the worker died in the middle: half is saved on the routes that add, nothing on edit"),
+    "untagged": Kind(
+        "the worker died after an edit had saved its attributes, before half of them had their tags; elsewhere as 502",
+        server="misp",
+    ),
     "503": Kind("nothing was done; with Retry-After where seconds are given", _WAIT),
     "504": Kind("the web server gave up; the work goes on behind it", {"work": duration}, {"work": 0.2}),
     "reset": Kind("the connection is reset before anything was done"),

@@ -28,7 +28,8 @@ class Call:
         named: the ``/name:value`` parts of the path.
         data: the decoded body; None for an empty one and for one that is not JSON by its ``Content-Type``.
         base_url: what ``MISP.baseurl`` is set to: where the client found us.
-        rows_to_live: attributes after which the worker dies; None: it lives.
+        rows_to_live: attributes after which the worker dies; where they are one transaction, which tags follow, an
+            attribute with its tags counts again. None: it lives.
     """
 
     store: MispStore

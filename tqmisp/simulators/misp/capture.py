@@ -20,7 +20,7 @@ from tqmisp.simulators.misp.attributes import (
 from tqmisp.simulators.misp.indexes import forget_correlations
 from tqmisp.simulators.misp.model import Attribute, Event, Tag
 from tqmisp.simulators.misp.php import empty, text
-from tqmisp.simulators.misp.refusals import ServerFault
+from tqmisp.simulators.misp.refusals import ServerFault, WorkerDied
 from tqmisp.simulators.misp.store import MispStore
 from tqmisp.simulators.misp.visibility import may_use
 from tqmisp.simulators.misp.warnings import warnings_of
@@ -99,8 +99,16 @@ def _count(event: Event, attribute: Attribute, *, created: bool) -> None:
         event.attribute_count += 1
 
 
-def edit(store: MispStore, user: User, event: Event, rows: list[Row], *, fast: bool = False) -> bool:
-    """Add and change attributes of an event in one transaction.
+def edit(
+    store: MispStore,
+    user: User,
+    event: Event,
+    rows: list[Row],
+    *,
+    fast: bool = False,
+    tags_to_live: int | None = None,
+) -> bool:
+    """Add and change attributes of an event in one transaction, and put on their tags afterwards.
 
     What MISP has something against is left out without a word; a row that is not newer than what is stored is skipped.
 
@@ -110,12 +118,14 @@ def edit(store: MispStore, user: User, event: Event, rows: list[Row], *, fast: b
         event: their event.
         rows: what was sent.
         fast: ``fast_update``: no look at uniqueness, correlations are dropped, ``attribute_count`` is one too high.
+        tags_to_live: attributes that get their tags before the worker dies; None: it lives.
 
     Returns:
         Whether MISP takes the event for changed.
 
     Raises:
         ServerFault: the database refuses one of them; then none is saved.
+        WorkerDied: between the transaction and the tags, which are no part of it (``editAttributePostProcessing``).
     """
     changed = False
     images: list[tuple[Attribute | None, Attribute, Row]] = []
@@ -136,9 +146,11 @@ def edit(store: MispStore, user: User, event: Event, rows: list[Row], *, fast: b
             images.append((stored, image, row))
     _check_all(store, images)
     saved = [_save(store, event, stored, image, deletes="deleted" in row) for stored, image, row in images]
-    for attribute, (_, _, row) in zip(saved, images, strict=True):
-        if "Tag" in row:
-            _edit_tags(store, user, attribute, row)
+    tagged = saved if tags_to_live is None else saved[:tags_to_live]
+    for attribute, (_, _, row) in zip(tagged, images, strict=False):
+        _edit_tags(store, user, attribute, row)
+    if len(tagged) < len(saved):
+        raise WorkerDied
     if fast:
         forget_correlations(event, {other.id: other for other in store.events()})
         event.attribute_count = sum(not attribute.deleted for attribute in event.attributes) + 1
@@ -147,7 +159,7 @@ def edit(store: MispStore, user: User, event: Event, rows: list[Row], *, fast: b
 
 def _edit_tags(store: MispStore, user: User, attribute: Attribute, row: Row) -> None:
     links = list(attribute.tags or ())
-    if tags.edit(store, user, "attribute", links, row["Tag"]):
+    if "Tag" in row and tags.edit(store, user, "attribute", links, row["Tag"]):
         attribute.tags = links or None
         store.touch_attribute(attribute)
 

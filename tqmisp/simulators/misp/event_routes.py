@@ -33,9 +33,10 @@ def edit(call: Call) -> Answer:
     event = _editable(call)
     fields = call.fields("Event")
     fast = not empty(fields.get("fast_update", call.named.get("fast_update")))
-    if call.rows_to_live is not None and call.rows_to_live < len(events.attribute_rows(fields)):
+    left = None if call.rows_to_live is None else call.rows_to_live - len(events.attribute_rows(fields))
+    if left is not None and left < 0:
         raise WorkerDied  # one transaction: nothing is left of it
-    events.edit(call.store, call.user, event, fields, fast=fast)
+    events.edit(call.store, call.user, event, fields, fast=fast, tags_to_live=left)
     return answer(event_json(call.store, call.user, event, metadata=call.metadata))
 
 

@@ -145,7 +145,15 @@ def _capture_all(
         capture.capture(store, user, event, row, unique=False, tagged=tagged)
 
 
-def edit(store: MispStore, user: User, event: Event, fields: Fields, *, fast: bool = False) -> None:
+def edit(
+    store: MispStore,
+    user: User,
+    event: Event,
+    fields: Fields,
+    *,
+    fast: bool = False,
+    tags_to_live: int | None = None,
+) -> None:
     """``POST /events/edit``: the event's fields, then its attributes in one transaction, then its tags.
 
     Args:
@@ -154,10 +162,12 @@ def edit(store: MispStore, user: User, event: Event, fields: Fields, *, fast: bo
         event: the one that the path names; the answer shows it, even if ``fields`` name another.
         fields: what to change; a ``uuid`` in it wins over the path (recording 66).
         fast: ``fast_update``.
+        tags_to_live: attributes that get their tags before the worker dies; None: it lives.
 
     Raises:
         SaveFailed: not newer, not the user's, or not valid.
         ServerFault: the database refuses an attribute; none is saved, but the event's own fields are.
+        WorkerDied: after the attributes, before all had their tags.
     """
     target = store.event(text(fields["uuid"])) if fields.get("uuid") is not None else event
     if target is None:
@@ -178,7 +188,7 @@ def edit(store: MispStore, user: User, event: Event, fields: Fields, *, fast: bo
     changed = before != _told(target)
     rows = attribute_rows(fields)
     if rows:
-        changed |= capture.edit(store, user, target, rows, fast=fast)
+        changed |= capture.edit(store, user, target, rows, fast=fast, tags_to_live=tags_to_live)
     changed |= tags.edit(store, user, "event", target.tags, fields.get("Tag"))
     if changed and publish:
         target.publish_timestamp = now

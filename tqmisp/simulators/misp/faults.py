@@ -30,6 +30,7 @@ def injector() -> Injector:
         "500-during": _dying(partial(_problem, 500, refusals.INTERNAL)),
         "500-after": _failing_after,
         "502": _dying(partial(_gateway, 502)),
+        "untagged": _untagging,
         "503": refusing(partial(_gateway, 503)),
         "504": giving_up(partial(_gateway, 504)),
         "maintenance": refusing(_login),
@@ -54,6 +55,16 @@ def _dying(page: Callable[[web.Request], web.Response]) -> Effect:
         return page(strike.request)
 
     return die
+
+
+async def _untagging(strike: Strike) -> web.StreamResponse:
+    """End the work when half of what an edit has saved has its tags."""
+    if _route(strike.request) == "events/edit":
+        rows = _rows(await strike.request.read())
+        strike.request[ROWS_TO_LIVE] = rows + rows // 2
+        answer = await strike.handler(strike.request)
+        return answer if 300 <= answer.status < 500 or not rows else _gateway(502, strike.request)
+    return await _dying(partial(_gateway, 502))(strike)
 
 
 async def _failing_after(strike: Strike) -> web.StreamResponse:

@@ -27,7 +27,10 @@ from tqmisp.simulators.misp.routes import CONTROLLERS, ROUTES, Route
 from tqmisp.simulators.misp.store import MispStore
 
 ROWS_TO_LIVE = web.RequestKey("rows_to_live", int)
-"""A middleware may set it on a request: the worker dies after that many attributes and leaves what MISP would."""
+"""A middleware may set it on a request: the worker dies after that many attributes and leaves what MISP would.
+
+On edit, where the attributes are saved together, it goes on with the tags of one after the other, each of which counts.
+"""
 
 _NGINX = "nginx/1.22.1"
 _NGINX_PAGE = (
