@@ -262,11 +262,8 @@ async def test_what_arrived_without_its_tags_is_delivered_again(runs: Runs) -> N
     [part] = await admit(dead, attribute(1), attribute(2))
     await dead.promise(part)
     times = dict(zip((1, 2), (item.timestamp for item in part.items), strict=True))
-    looks = 0
 
     async def look(_ref: EventRef, promised: Mapping[bytes, bytes]) -> Mapping[bytes, Sight]:
-        nonlocal looks
-        looks += 1
         assert set(promised.values()) <= {item.marks for item in part.items}
         seen = {attribute(1).uuid: Sight(times[1]), attribute(2).uuid: Sight(times[2], b"untagged")}
         return {uuid: sight for uuid, sight in seen.items() if uuid in promised}
