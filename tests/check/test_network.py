@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -20,12 +21,12 @@ from tqmisp.simulators.misp import create_app
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates")
 
 
-def free_port() -> int:
-    """A port at which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@pytest.fixture
+def deaf_port() -> Iterator[int]:
+    """A port at which nobody listens, nor can begin to: it is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 async def certificate(folder: Path, *, days: int = 90, name: str = "IP:127.0.0.1") -> ssl.SSLContext:
@@ -54,9 +55,9 @@ async def test_a_host_that_is_not_known(rig: Rig) -> None:
     assert is_finding(found, "misp.address", "failure", "[misp] url", "[misp] proxy")
 
 
-async def test_a_connection_that_is_refused(rig: Rig) -> None:
+async def test_a_connection_that_is_refused(rig: Rig, deaf_port: int) -> None:
     """Nobody listens there."""
-    rig.values["threatq.url"] = f"http://127.0.0.1:{free_port()}"
+    rig.values["threatq.url"] = f"http://127.0.0.1:{deaf_port}"
     (found,) = await rig.trouble()
     assert is_finding(found, "threatq.connection", "failure", "[threatq] url", "firewall")
 
@@ -68,9 +69,9 @@ async def test_a_server_that_hangs_up(rig: Rig) -> None:
     assert is_finding(found, "misp.connection", "failure", "[misp] url")
 
 
-async def test_a_proxy_that_is_not_there(rig: Rig) -> None:
+async def test_a_proxy_that_is_not_there(rig: Rig, deaf_port: int) -> None:
     """The name is left to the proxy, the connection to it is ours."""
-    rig.values |= {"misp.proxy": f"http://127.0.0.1:{free_port()}", "misp.url": "http://only-the-proxy-knows.invalid"}
+    rig.values |= {"misp.proxy": f"http://127.0.0.1:{deaf_port}", "misp.url": "http://only-the-proxy-knows.invalid"}
     (found,) = await rig.trouble()
     assert is_finding(found, "misp.proxy", "failure", "[misp] proxy")
 
