@@ -144,7 +144,7 @@ def _migrate(connection: Connection) -> None:
     if not inspect(connection).get_table_names():
         schema.create(connection)
         return
-    from tqmisp.journal import migrations  # noqa: PLC0415  10 MB and 0.1 s that most runs need not spend
+    from tqmisp.journal import migrations  # noqa: PLC0415  8 MB and 0.1 s that most runs need not spend
 
     migrations.upgrade(connection)
 

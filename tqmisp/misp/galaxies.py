@@ -49,7 +49,7 @@ class _Cluster(msgspec.Struct):
 
 
 class _Galaxy(msgspec.Struct):
-    """What is read of a file; that is a twentieth of it."""
+    """What is read of a file; the rest of it is passed over."""
 
     type: str
     values: list[_Cluster]
