@@ -228,7 +228,7 @@ async def _world(indicators: int, patience: float, page: int) -> AsyncIterator[_
                     settle_seconds=0.2,
                     unclear_seconds=0.3,
                 ),
-                events=EventOptions(namespace=_NAMESPACE, publish=True),
+                events=EventOptions(namespace=_NAMESPACE, publish=True, tags=("tlp:green", "faulty")),
                 state=StateOptions(path=state),
             )
             yield _World(library, store, settings, {"threatq": there[FAULTS], "misp": here[FAULTS]}, urls)

@@ -37,6 +37,7 @@ def clean() -> Trial:
         ("misp:events/add=reset-after@2x", 3),
         ("misp:events/edit=500-after@1x", 3),
         ("misp:events/edit=502@2x", 3),
+        ("misp:events/add=untagged@1x", 3),
         ("misp:events/edit=untagged@2x", 3),
         ("misp:events/edit=untagged@6x", 4),  # the run ends before it has looked; the next one finds out
         ("misp:events/edit=504:50ms@2x", 3),

@@ -102,6 +102,7 @@ async def rig(
     *middlewares: Middleware,
     store: MispStore | None = None,
     server: MispSimulatorOptions | None = None,
+    events: EventOptions | None = None,
     instead: Callable[[EventRef], EventRef | None] = lambda _: None,
     **changes: Any,
 ) -> AsyncIterator[Rig]:
@@ -114,7 +115,8 @@ async def rig(
         options = MispOptions(**(given | changes))
         async with MispClient.connect(options) as client:
             retry = RetryPolicy(attempts=4, backoff=0, backoff_max=0, sleep=_at_once)
-            yield Rig(MispSink(client, options, EventOptions(), retry=retry, instead=instead), client, store)
+            sink = MispSink(client, options, events or EventOptions(), retry=retry, instead=instead)
+            yield Rig(sink, client, store)
 
 
 def fault(path: str, *answers: Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]) -> Middleware:

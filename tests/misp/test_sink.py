@@ -32,7 +32,7 @@ from tqmisp.misp.sink import MispSink
 from tqmisp.model import Change, EventRef, Planned, Sight
 from tqmisp.pipeline.protocols import Outcome
 from tqmisp.pipeline.retry import RetryPolicy
-from tqmisp.simulators.misp import ROWS_TO_LIVE, MispSimulatorOptions, MispStore, key_of
+from tqmisp.simulators.misp import DIES_UNTAGGED, ROWS_TO_LIVE, MispSimulatorOptions, MispStore, key_of
 
 
 def codes(outcome: Outcome[EventRef, Planned]) -> dict[str, tuple[str, str]]:
@@ -251,14 +251,25 @@ async def test_looking_tells_what_an_event_holds() -> None:
         assert await looked(here) == {item.uuid: Sight(NOW) for item in tagged[:2]}
 
 
-@pytest.mark.parametrize("lives", [5, 7, 9])
+def dying(rows: int) -> Any:
+    """What lets the worker die before the tags of what it has saved, except those of so many attributes."""
+
+    async def die(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[ROWS_TO_LIVE], request[DIES_UNTAGGED] = rows, True
+        return await handler(request)
+
+    return die
+
+
+def tags_of(here: Rig, event: EventRef = REF) -> list[list[str]]:
+    """The tags of each attribute of an event."""
+    return [sorted(link.tag.name for link in each.tags or ()) for each in here.store.attributes(event.uuid)]
+
+
+@pytest.mark.parametrize("lives", [0, 2, 4])
 async def test_a_worker_that_dies_before_the_tags_costs_none(lives: int) -> None:
     """MISP saves the attributes first: what lacks tags gets them with a later timestamp, and nothing else is sent."""
     sent: list[bytes] = []
-
-    async def die(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request[ROWS_TO_LIVE] = lives
-        return await handler(request)
 
     @web.middleware
     async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -267,31 +278,70 @@ async def test_a_worker_that_dies_before_the_tags_costs_none(lives: int) -> None
         return await handler(request)
 
     items = domains(5, tags=("one", "two"), comment="ours")
-    async with rig(note, fault("/events/edit", die)) as here:
+    async with rig(note, fault("/events/edit", dying(lives))) as here:
         outcome = await here.sink.deliver(part(items))
         assert outcome.stored == items
+        assert tags_of(here) == [["one", "two"]] * 5
         held = here.store.attributes(REF.uuid)
-        assert [sorted(link.tag.name for link in each.tags or ()) for each in held] == [["one", "two"]] * 5
-        assert [each.timestamp for each in held] == [NOW] * (lives - 5) + [NOW + 1] * (10 - lives)
+        assert [each.timestamp for each in held] == [NOW] * lives + [NOW + 1] * (5 - lives)
     again = orjson.loads(sent[1])["Event"]["Attribute"]
-    assert [set(each) for each in again] == [{"uuid", "timestamp", "Tag"}] * (10 - lives)
+    assert [set(each) for each in again] == [{"uuid", "timestamp", "Tag"}] * (5 - lives)
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+async def test_an_event_whose_worker_died_before_its_tags_gets_them(runs: int) -> None:
+    """Whether it is looked at again by the run that has made it, or by the next one, as that one died as well."""
+    store, events = MispStore(), EventOptions(tags=("tlp:green", "feed"))
+    if runs == 2:
+        async with rig(fault("/events/add", dying(0), *[hang_up] * 3), store=store, events=events) as here:
+            with pytest.raises(MispUnavailable):
+                await here.sink.deliver(part(domains(3)))
+        assert [len(event.tags) for event in store.events()] == [0]
+    async with rig(fault("/events/add", dying(0)), store=store, events=events) as here:
+        outcome = await here.sink.deliver(part(domains(3)))
+        assert outcome.stored == domains(3)
+        assert [sorted(link.tag.name for link in event.tags) for event in store.events()] == [["feed", "tlp:green"]]
+
+
+async def test_tags_that_people_took_off_an_event_stay_off() -> None:
+    """Only an event that is still empty can be one that MISP has not finished."""
+    store = MispStore()
+    async with rig(store=store) as here:
+        await here.sink.deliver(part(domains(3)))
+    async with rig(store=store, events=EventOptions(tags=("tlp:green",))) as here:
+        await here.sink.deliver(part(domains(4)))
+        assert [event.tags for event in store.events()] == [[]]
+
+
+async def test_attributes_by_themselves_get_their_tags_as_well() -> None:
+    """Those that are sent again for a reason, and those that live in other events."""
+    items = domains(3, tags=("one", "two"))
+
+    async def drop(_request: web.Request, _handler: Handler) -> web.StreamResponse:
+        return web.json_response({"Event": {}})
+
+    async with rig(fault("/events/edit", drop), fault("/attributes/add", dying(1))) as here:
+        outcome = await here.sink.deliver(part(items))
+        assert outcome.stored == items
+        assert tags_of(here) == [["one", "two"]] * 3
+        await here.sink.deliver(part([planned("elsewhere.example")], OTHER))
+    async with rig(fault("/attributes/edit", dying(0)), store=here.store) as here:
+        newer = update("elsewhere.example", tags=("three",))
+        outcome = await here.sink.deliver(part([newer]))
+        assert [item.uuid for item, _ in outcome.elsewhere] == [newer.uuid]
+        assert tags_of(here, OTHER) == [["three"]]
 
 
 async def test_a_worker_that_dies_within_an_update_is_made_up_for() -> None:
     """Tags that were to go are gone in the end, and what people have put on stays."""
     was: dict[str, Any] = {"tags": ("one", "two")}
-
-    async def die(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request[ROWS_TO_LIVE] = 1
-        return await handler(request)
-
     store = MispStore()
     async with rig(store=store) as here:
         await here.sink.deliver(part([planned("host0.example", **was)]))
         theirs = {"uuid": as_text(domains(1)[0].uuid), "tag": "theirs"}
         await here.client.write("/tags/add", b'{"name":"theirs"}')
         await here.client.write("/tags/attachTagToObject", orjson.dumps(theirs))
-    async with rig(fault("/events/edit", die), store=store) as here:
+    async with rig(fault("/events/edit", dying(0)), store=store) as here:
         newer = update("host0.example", was=was, tags=("two", "three"), comment="changed")
         outcome = await here.sink.deliver(part([newer]))
         assert [item.uuid for item in outcome.stored] == [newer.uuid]

@@ -34,6 +34,11 @@ def shell(ref: EventRef, options: EventOptions) -> bytes:
     return orjson.dumps({"Event": event})
 
 
+def tags(names: Sequence[str]) -> bytes:
+    """Tags of an event, for ``POST /events/edit/<uuid>/metadata:1``."""
+    return orjson.dumps({"Event": {"Tag": [{"name": name} for name in names]}})
+
+
 def chunk(items: Sequence[Planned]) -> bytes:
     """Attributes for ``POST /events/edit/<uuid>/metadata:1``.
 

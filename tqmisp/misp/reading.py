@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import anyio
@@ -88,6 +88,11 @@ class EventState(NamedTuple):
     published: bool
     org_id: str
     orgc_id: str
+    tags: tuple[str, ...] = ()
+
+    def lacks(self, tags: Iterable[str]) -> bool:
+        """Whether MISP made it and died before it had these tags: it is empty then, and nobody has taken them off."""
+        return not self.attributes and not {name.casefold() for name in tags}.issubset(map(str.casefold, self.tags))
 
 
 class MispReader:
@@ -197,6 +202,7 @@ class MispReader:
                         bool(event["published"]),
                         event["org_id"],
                         event["orgc_id"],
+                        tuple([each["name"] for each in event.get("Tag") or ()]),
                     )
             except (TypeError, KeyError, ValueError) as error:
                 raise _strange("/events/restSearch", error) from error

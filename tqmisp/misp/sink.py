@@ -172,7 +172,8 @@ class MispSink:
     async def _see_to(self, ref: EventRef) -> None:
         if ref.uuid in self._there:
             return
-        if ref.uuid not in await self.reader.events([ref.uuid]):
+        state = (await self.reader.events([ref.uuid])).get(ref.uuid)
+        if state is None:
             body = bodies.shell(ref, self._events)
             try:
                 answer = await self._retry.call(lambda: self._client.write("/events/add/metadata:1", body))
@@ -180,13 +181,17 @@ class MispSink:
                 raise
             except MispRefused as error:
                 # the answer to an earlier attempt may have been lost
-                if error.status != 404 or ref.uuid not in await self.reader.events([ref.uuid]):
+                state = (await self.reader.events([ref.uuid])).get(ref.uuid) if error.status == 404 else None
+                if state is None:
                     raise
             else:
                 number = int(answer.data["Event"]["id"])
                 log.info("event made", uuid=ref.uuid, id=number)
                 if self._on_event is not None:
                     self._on_event(ref, number)
+        if state is not None and state.lacks(self._events.tags):
+            body = bodies.tags(self._events.tags)
+            await self._retry.call(lambda: self._client.write(f"/events/edit/{ref.uuid}/metadata:1", body))
         self._there.add(ref.uuid)
 
     async def _send_all(self, ref: EventRef, items: Sequence[Planned]) -> dict[bytes, str]:

@@ -9,6 +9,7 @@ import orjson
 
 from tqmisp.errors import MispFault, MispRefused
 from tqmisp.misp import event as bodies
+from tqmisp.misp.arrival import unfinished
 from tqmisp.misp.client import Answer, MispClient
 from tqmisp.misp.identity import as_text
 from tqmisp.misp.reading import Held, MispReader
@@ -81,11 +82,21 @@ class Verdicts:
             await self._retry.call(lambda: self._client.write(path, item.body))
         except MispRefused as error:
             if "not newer" in str(error):
-                return None  # an earlier attempt arrived after all
+                return await self._finish(home, [item])  # an earlier attempt arrived after all
             return _words(error.errors) or str(error)
         except MispFault as error:
             return str(error) if await self._suspicion.holds(home) else await self._edit(item, home)
         return None
+
+    async def _finish(self, home: EventRef, items: Sequence[Planned]) -> str | None:
+        """Put on what attributes lack of their tags, as the attempts that saved them may not have come to these."""
+        held = await self._reader.whole([item.uuid for item in items])
+        said = None
+        for item in items:
+            rest = unfinished(home, item, held.get(item.uuid))
+            if rest is not None and rest is not item:
+                said = await self._edit(rest, home) or said
+        return said
 
     async def _add(self, ref: EventRef, items: Sequence[Planned], outcome: Outcome[EventRef, Planned]) -> None:
         """Send attributes on the route that names each refusal."""
@@ -103,13 +114,15 @@ class Verdicts:
             await self._add(ref, items[middle:], outcome)
             return
         held = await self._reader.attributes([item.uuid for item in items])
+        saved_before = []
         for index, item in enumerate(items):
             here = held.get(item.uuid)
-            if here is not None and not here.deleted and here.event_uuid == ref.uuid:
-                outcome.stored.append(item)
-                continue
             said = _words(errors.get(f"attribute_{index}"))
-            if NOT_UNIQUE in said:
+            if here is not None and not here.deleted and here.event_uuid == ref.uuid:
+                if NOT_UNIQUE in said:
+                    saved_before.append(item)
+                outcome.stored.append(item)
+            elif NOT_UNIQUE in said:
                 deleted = here is not None and here.deleted
                 why = ("filtered", "deleted_in_misp", DELETED) if deleted else ("quarantined", "uuid_taken", TAKEN)
                 outcome.refused.append((item, refusal(item, *why)))
@@ -118,6 +131,8 @@ class Verdicts:
             else:
                 said = said or "MISP neither stored it nor said why."
                 outcome.refused.append((item, refusal(item, "quarantined", "refused_by_misp", said)))
+        if saved_before:  # by an earlier attempt
+            await self._finish(ref, saved_before)
 
     async def _post(self, ref: EventRef, items: Sequence[Planned]) -> dict[str, Any]:
         """The errors of the answer, by ``attribute_<index>``; 403 means that every one was refused."""

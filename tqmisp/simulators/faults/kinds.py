@@ -82,7 +82,7 @@ KINDS: dict[str, Kind] = {
     "500-after": Kind("failed after all was saved", server="misp"),
     "502": Kind("the worker died in the middle: half is saved on the routes that add, nothing on edit"),
     "untagged": Kind(
-        "the worker died after an edit had saved its attributes, before half of them had their tags; elsewhere as 502",
+        "the worker died between saving something and its tags; on edit all is saved, and half has its tags",
         server="misp",
     ),
     "503": Kind("nothing was done; with Retry-After where seconds are given", _WAIT),

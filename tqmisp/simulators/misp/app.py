@@ -47,7 +47,8 @@ def create_app(
         store: the state; a new one in memory by default. The caller closes it.
         options: who may sign in, limits, costs.
         middlewares: around the MISP and its faults: the first one sees a request first, after it was counted. To let a
-            worker die in the middle of a request set :data:`tqmisp.simulators.misp.server.ROWS_TO_LIVE` on it.
+            worker die in the middle of a request set :data:`tqmisp.simulators.misp.server.ROWS_TO_LIVE` on it, and
+            :data:`tqmisp.simulators.misp.server.DIES_UNTAGGED` to let it die before the tags.
         faults: what is to go wrong.
 
     Raises:

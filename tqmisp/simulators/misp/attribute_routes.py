@@ -37,6 +37,8 @@ def add(call: Call) -> Answer:
     failed: dict[str, Any] = {}
     for number, row in enumerate(rows):
         if number == call.rows_to_live:
+            if call.dies_untagged:
+                capture(call.store, call.user, event, row, tagged=[], update_known=update_known)
             raise WorkerDied
         result = capture(call.store, call.user, event, row, update_known=update_known)
         if isinstance(result, Attribute):
@@ -143,6 +145,10 @@ def edit(call: Call) -> Answer:
         raise SaveFailed("edit Attribute", "/attributes/edit", image)
     check_columns(image)
     links = list(attribute.tags or ())
+    if call.dies_untagged:
+        image.tags = links or None
+        call.store.change_attribute(attribute, image)
+        raise WorkerDied
     tags.edit(call.store, call.user, "attribute", links, row.get("Tag"))
     image.tags = links or None
     call.store.change_attribute(attribute, image)

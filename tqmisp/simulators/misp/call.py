@@ -28,8 +28,9 @@ class Call:
         named: the ``/name:value`` parts of the path.
         data: the decoded body; None for an empty one and for one that is not JSON by its ``Content-Type``.
         base_url: what ``MISP.baseurl`` is set to: where the client found us.
-        rows_to_live: attributes after which the worker dies; where they are one transaction, which tags follow, an
-            attribute with its tags counts again. None: it lives.
+        rows_to_live: attributes after which the worker dies, unless they are one transaction; None: it lives.
+        dies_untagged: whether one more thing is saved before it dies, but not its tags; where attributes are one
+            transaction, these are all, and as many as it lives for have their tags.
     """
 
     store: MispStore
@@ -41,6 +42,7 @@ class Call:
     data: Any
     base_url: str
     rows_to_live: int | None = None
+    dies_untagged: bool = False
 
     @property
     def metadata(self) -> bool:

@@ -146,10 +146,9 @@ def edit(
             images.append((stored, image, row))
     _check_all(store, images)
     saved = [_save(store, event, stored, image, deletes="deleted" in row) for stored, image, row in images]
-    tagged = saved if tags_to_live is None else saved[:tags_to_live]
-    for attribute, (_, _, row) in zip(tagged, images, strict=False):
+    for attribute, (_, _, row) in zip(saved[:tags_to_live], images, strict=False):
         _edit_tags(store, user, attribute, row)
-    if len(tagged) < len(saved):
+    if tags_to_live is not None:
         raise WorkerDied
     if fast:
         forget_correlations(event, {other.id: other for other in store.events()})

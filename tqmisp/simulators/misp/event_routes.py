@@ -24,6 +24,7 @@ def add(call: Call) -> Answer:
         base_url=call.base_url,
         default_distribution=call.options.default_distribution,
         rows=call.rows_to_live,
+        tagged=not call.dies_untagged,
     )
     return answer(event_json(call.store, call.user, event, metadata=call.metadata))
 
@@ -33,10 +34,9 @@ def edit(call: Call) -> Answer:
     event = _editable(call)
     fields = call.fields("Event")
     fast = not empty(fields.get("fast_update", call.named.get("fast_update")))
-    left = None if call.rows_to_live is None else call.rows_to_live - len(events.attribute_rows(fields))
-    if left is not None and left < 0:
+    if call.rows_to_live is not None and not call.dies_untagged:
         raise WorkerDied  # one transaction: nothing is left of it
-    events.edit(call.store, call.user, event, fields, fast=fast, tags_to_live=left)
+    events.edit(call.store, call.user, event, fields, fast=fast, tags_to_live=call.rows_to_live)
     return answer(event_json(call.store, call.user, event, metadata=call.metadata))
 
 

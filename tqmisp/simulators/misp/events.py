@@ -57,7 +57,14 @@ _CHOICES = {
 
 
 def add(
-    store: MispStore, user: User, fields: Fields, *, base_url: str, default_distribution: int, rows: int | None = None
+    store: MispStore,
+    user: User,
+    fields: Fields,
+    *,
+    base_url: str,
+    default_distribution: int,
+    rows: int | None = None,
+    tagged: bool = True,
 ) -> Event:
     """``POST /events/add``: the event, then its attributes one by one, whatever happens to those after.
 
@@ -68,12 +75,13 @@ def add(
         base_url: of the server, for the ``Location`` of an event that is known.
         default_distribution: of an event that names none.
         rows: attributes after which the worker dies; None: it lives.
+        tagged: whether it lives until the event has its tags.
 
     Raises:
         Refused: known, blocked, or a sharing group that is not the user's.
         SaveFailed: a field of the event is not valid.
         ServerFault: the database refuses something; what came before it is saved.
-        WorkerDied: after ``rows`` attributes.
+        WorkerDied: after ``rows`` attributes, or before the tags.
     """
     fields = {"distribution": default_distribution, "analysis": 0, "threat_level_id": 4, **fields}
     if text(fields["distribution"]) == "4" and not may_use(store, user, fields.get("sharing_group_id")):
@@ -109,6 +117,8 @@ def add(
         raise SaveFailed("add Event", "/events/add", {"Event": errors})
     event.published = publish and user.may("perm_publish")
     store.put_event(event)
+    if not tagged:
+        raise WorkerDied
     for tag, entry in event_tags:
         tags.attach(store, "event", event.tags, tag, entry, local=not empty(entry.get("local")))
     _capture_all(store, user, event, list(zip(attributes, attribute_tags, strict=True)), rows)
@@ -167,7 +177,7 @@ def edit(
     Raises:
         SaveFailed: not newer, not the user's, or not valid.
         ServerFault: the database refuses an attribute; none is saved, but the event's own fields are.
-        WorkerDied: after the attributes, before all had their tags.
+        WorkerDied: after the attributes, before all of them and the event had their tags.
     """
     target = store.event(text(fields["uuid"])) if fields.get("uuid") is not None else event
     if target is None:
@@ -189,6 +199,8 @@ def edit(
     rows = attribute_rows(fields)
     if rows:
         changed |= capture.edit(store, user, target, rows, fast=fast, tags_to_live=tags_to_live)
+    if tags_to_live is not None:
+        raise WorkerDied
     changed |= tags.edit(store, user, "event", target.tags, fields.get("Tag"))
     if changed and publish:
         target.publish_timestamp = now

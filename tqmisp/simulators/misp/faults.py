@@ -15,10 +15,12 @@ from tqmisp.simulators.faults.effects import COMMON, giving_up, refusing, stall_
 from tqmisp.simulators.faults.inject import Effect, Injector, Strike
 from tqmisp.simulators.misp import refusals
 from tqmisp.simulators.misp.paths import parse
-from tqmisp.simulators.misp.server import ROWS_TO_LIVE, nginx_error
+from tqmisp.simulators.misp.server import DIES_UNTAGGED, ROWS_TO_LIVE, nginx_error
 
 _ROW_BY_ROW = {"events/add", "attributes/add"}
 """The routes that save each attribute for itself; the others are one transaction."""
+_TAGGING = _ROW_BY_ROW | {"events/edit", "attributes/edit"}
+"""The routes that put on tags, after what they hang on has been saved."""
 
 
 def injector() -> Injector:
@@ -58,13 +60,14 @@ def _dying(page: Callable[[web.Request], web.Response]) -> Effect:
 
 
 async def _untagging(strike: Strike) -> web.StreamResponse:
-    """End the work when half of what an edit has saved has its tags."""
-    if _route(strike.request) == "events/edit":
-        rows = _rows(await strike.request.read())
-        strike.request[ROWS_TO_LIVE] = rows + rows // 2
+    """End the work between saving something and its tags; half of the attributes have theirs."""
+    if _route(strike.request) in _TAGGING:
+        strike.request[ROWS_TO_LIVE] = _rows(await strike.request.read()) // 2
+        strike.request[DIES_UNTAGGED] = True
         answer = await strike.handler(strike.request)
-        return answer if 300 <= answer.status < 500 or not rows else _gateway(502, strike.request)
-    return await _dying(partial(_gateway, 502))(strike)
+        if 300 <= answer.status < 500:
+            return answer
+    return _gateway(502, strike.request)
 
 
 async def _failing_after(strike: Strike) -> web.StreamResponse:

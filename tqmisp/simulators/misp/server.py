@@ -27,10 +27,9 @@ from tqmisp.simulators.misp.routes import CONTROLLERS, ROUTES, Route
 from tqmisp.simulators.misp.store import MispStore
 
 ROWS_TO_LIVE = web.RequestKey("rows_to_live", int)
-"""A middleware may set it on a request: the worker dies after that many attributes and leaves what MISP would.
-
-On edit, where the attributes are saved together, it goes on with the tags of one after the other, each of which counts.
-"""
+"""A middleware may set it on a request: the worker dies after that many attributes and leaves what MISP would."""
+DIES_UNTAGGED = web.RequestKey("dies_untagged", bool)
+"""Beside it: the worker dies between something that is saved and its tags, which are saved for themselves."""
 
 _NGINX = "nginx/1.22.1"
 _NGINX_PAGE = (
@@ -135,6 +134,7 @@ class Server:
             data=data,
             base_url=base_url,
             rows_to_live=request.get(ROWS_TO_LIVE),
+            dies_untagged=request.get(DIES_UNTAGGED, False),
         )
         try:
             return route.handler(call)
