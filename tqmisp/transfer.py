@@ -14,6 +14,7 @@ import anyio
 import orjson
 from sqlalchemy import Connection
 
+from tqmisp.balance import weigh
 from tqmisp.config import Settings
 from tqmisp.errors import MispFault
 from tqmisp.journal.ledger import Ledger
@@ -34,7 +35,7 @@ from tqmisp.misp.sink import MispSink
 from tqmisp.model import EventRef, Indicator, Planned
 from tqmisp.observe.advice import advise
 from tqmisp.observe.listener import Heard, Listener
-from tqmisp.observe.receipt import EventLine, Receipt, TargetReceipt
+from tqmisp.observe.receipt import Receipt, TargetReceipt
 from tqmisp.observe.timeline import CountTypes, count_types
 from tqmisp.pipeline.adaptive import Knee
 from tqmisp.pipeline.blank import Blank
@@ -234,9 +235,7 @@ class Transfer:
             refs = list(ledger.events.values())
         await ledger.settle_due(due)
         progress.phase = "checking"
-        expected = await ledger.counts(refs)
-        for ref in refs:
-            await self._look_at(ref, line, expected[ref.number])
+        await weigh(refs, ledger, self._sink.reader, line)
         for each in fields(Tally):
             counted = getattr(ledger.tally, each.name)
             setattr(line, each.name, dict(+counted) if isinstance(counted, Counter) else counted)
@@ -260,39 +259,6 @@ class Transfer:
         correlates = not self._settings.events.disable_correlation
         line.advice = advise(progress, seconds=progress.seconds(), busy=progress.busy(), correlates=correlates).text
         return line
-
-    async def _look_at(self, ref: EventRef, line: TargetReceipt, expected: int) -> None:
-        """Compare what the ledger and what MISP count in an event."""
-        reader = self._sink.reader
-        event = (await reader.events([ref.uuid])).get(ref.uuid)
-        if event is None:
-            gone = await self.ledger.note_event_deleted(ref)
-            self.ledger.tally.kept["deleted"] += gone
-            log.warning(
-                "an event of ours is not in MISP any more; what was in it stays out", uuid=ref.uuid, info=ref.info
-            )
-            return
-        held = event.attributes
-        if expected > held:
-            held = await reader.count(ref.uuid)  # MISP does not count along with every way to edit
-        if expected > held:
-            async for found in reader.of_event(ref.uuid, deleted=True):
-                self.ledger.tally.kept["deleted"] += await self.ledger.note_deleted([each.uuid for each in found])
-            expected = (await self.ledger.counts([ref]))[ref.number]
-        line.events.append(
-            EventLine(
-                ref.uuid,
-                event.id or None,
-                ref.info,
-                ref.date,
-                held,
-                published=event.published,
-            )
-        )
-        if expected > held:
-            line.imbalance.append(
-                f"{ref.info}: {expected} attributes were confirmed, MISP counts {held}; tqmisp verify shows which."
-            )
 
     async def _go_on(self, source: ThreatQSource, scope: str) -> bool | None:
         """Note how far the source is accounted for, from where an earlier run broke off.

@@ -1,11 +1,13 @@
-"""Which event of the day takes a new attribute."""
+"""The events of ours: all that are known, and which of the day takes a new attribute."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from tqmisp.journal.rows import StoredEvent
 from tqmisp.model import EventRef
 
 
@@ -21,6 +23,15 @@ class OpenEvent:
     """Folded values of its attributes; MISP takes one attribute of each. None until they are read from the journal."""
 
 
+class Home(NamedTuple):
+    """The event in which an attribute was found, or was put."""
+
+    ref: EventRef
+    """With the number 0 where the journal does not know it."""
+    series_part: int | None
+    """Its place in the series of its day, where the journal has no row for it yet."""
+
+
 class Series:
     """The events of one run day: filled one after the other, each up to a limit.
 
@@ -29,28 +40,48 @@ class Series:
 
     Args:
         capacity: attributes an event at most.
-        make: gives the event for a number of the journal and a part of the day, 1 being the first.
-        next_number: the journal's number for the next new event.
+        date: the run day, ``YYYY-MM-DD``.
+        make_event: gives UUID and title of a part of the day, 1 being the first.
+
+    Attributes:
+        refs: all events of ours that are known, also those of other days, by their number in the journal.
     """
 
-    def __init__(self, capacity: int, make: Callable[[int, int], EventRef], next_number: int) -> None:
+    def __init__(self, capacity: int, date: str, make_event: Callable[[int], tuple[str, str]]) -> None:
+        self.refs: dict[int, EventRef] = {}
         self._capacity = capacity
-        self._make = make
-        self._next_number = next_number
+        self._date = date
+        self._make_event = make_event
+        self._next_number = 1
         self._parts: set[int] = set()
         self._made: set[EventRef] = set()
-        self.open: list[OpenEvent] = []
+        self._open: list[OpenEvent] = []
+        self._unwritten: dict[int, int] = {}  # number -> part, until the journal has a row for it
+        self._instead: dict[int, EventRef] = {}  # number of an event that people deleted -> what takes its place
 
-    def resume(self, event: OpenEvent) -> None:
-        """Take over an event of an earlier run of the day, in the order of the parts."""
-        self._parts.add(event.part)
-        self._made.add(event.ref)
-        if event.attributes < self._capacity:
-            self.open.append(event)
+    def load(self, events: Iterable[StoredEvent], next_number: int) -> None:
+        """Take over what the journal knows.
+
+        Args:
+            events: of earlier runs, those of a day in the order of their parts.
+            next_number: the journal's number for the next new event.
+        """
+        self._next_number = next_number
+        for ref, part, attributes, closed in events:
+            self.refs[ref.number] = ref
+            if ref.date == self._date:
+                self._parts.add(part)
+                self._made.add(ref)
+                if not closed and attributes < self._capacity:
+                    self._open.append(OpenEvent(ref, part, attributes))
+
+    def unread(self) -> dict[int, OpenEvent]:
+        """The events whose folds are to be read before they can take anything, by number."""
+        return {event.ref.number: event for event in self._open if event.folds is None}
 
     def place(self, fold: int) -> EventRef:
         """Choose the event for a new attribute and count it there."""
-        for event in self.open:
+        for event in self._open:
             if event.folds is not None and fold not in event.folds:
                 event.folds.add(fold)
                 break
@@ -58,31 +89,53 @@ class Series:
             event = self._begin(fold)
         event.attributes += 1
         if event.attributes >= self._capacity:
-            self.open.remove(event)
+            self._open.remove(event)
             event.folds = None
         return event.ref
 
-    def move(self, ref: EventRef) -> EventRef | None:
-        """Put another event in the place of one of this series; None where it is none of them."""
+    def instead(self, ref: EventRef) -> EventRef | None:
+        """Another event of the day, where people have deleted one before it was filled; None for older ones."""
+        if ref.number in self._instead:
+            return self._instead[ref.number]
         if ref not in self._made:
             return None
         part = self._next_part()
-        other = self._make(self._next_number, part)
-        self._next_number += 1
-        self._made.add(other)
-        for event in self.open:
+        other = self._instead[ref.number] = self._make(part)
+        for event in self._open:
             if event.ref == ref:
                 event.ref, event.part = other, part
         return other
 
+    def is_replaced(self, ref: EventRef) -> bool:
+        """Whether another event takes the place of this one."""
+        return ref.number in self._instead
+
+    def take_unwritten(self, number: int) -> int | None:
+        """The part of an event for which the journal is about to get its row; None where it has one."""
+        return self._unwritten.pop(number, None)
+
+    def home(self, found: EventRef) -> Home:
+        """Where an attribute was found, or was put, as far as it is known; the journal is about to get a row for it."""
+        ref = next((each for each in self.refs.values() if each.uuid == found.uuid), None)
+        if ref is None:
+            return Home(found._replace(number=0), 0)
+        return Home(ref, self.take_unwritten(ref.number))
+
     def _begin(self, fold: int) -> OpenEvent:
         part = self._next_part()
-        event = OpenEvent(self._make(self._next_number, part), part, 0, {fold})
-        self._next_number += 1
-        self._made.add(event.ref)
-        self.open.append(event)
-        self.open.sort(key=lambda each: each.part)
+        event = OpenEvent(self._make(part), part, 0, {fold})
+        self._open.append(event)
+        self._open.sort(key=lambda each: each.part)
         return event
+
+    def _make(self, part: int) -> EventRef:
+        uuid, info = self._make_event(part)
+        ref = EventRef(self._next_number, uuid, info, self._date)
+        self._next_number += 1
+        self.refs[ref.number] = ref
+        self._unwritten[ref.number] = part
+        self._made.add(ref)
+        return ref
 
     def _next_part(self) -> int:
         # a run that died may have promised a later part and not this one

@@ -12,6 +12,7 @@ from tqmisp.journal.holders import Place
 from tqmisp.journal.leaving import Leaving
 from tqmisp.journal.rows import Rows
 from tqmisp.journal.schema import State
+from tqmisp.journal.series import Home
 from tqmisp.model import Change, EventRef, Planned
 from tqmisp.pipeline.protocols import Outcome, Slice
 
@@ -42,14 +43,6 @@ class Promise(NamedTuple):
     """Indicators whose refusals are to be forgotten."""
     series_part: int | None
     """The place of its event in the series of the day, where the event is new."""
-
-
-class Home(NamedTuple):
-    """The event in which an attribute was found, or was put."""
-
-    ref: EventRef
-    series_part: int | None
-    """Its place in the series of its day, where the journal has no row for it yet."""
 
 
 class Writer:
