@@ -13,6 +13,8 @@ from aiohttp.typedefs import Handler
 
 from tests.test_export import World, only, world
 from tqmisp.errors import MispRefused
+from tqmisp.journal import Journal
+from tqmisp.journal.audit import Audit
 from tqmisp.misp.client import MispClient
 from tqmisp.misp.retire import RetireOptions
 from tqmisp.simulators.misp.model import Attribute
@@ -200,10 +202,14 @@ async def test_an_heir_is_not_forgotten_by_a_run_that_dies(
 
 
 @pytest.mark.parametrize("policy", ["to_ids", "delete"])
+@pytest.mark.parametrize("noticed", [True, False], ids=["noticed", "not noticed"])
 async def test_what_a_run_that_dies_has_withdrawn_can_come_back(
-    tmp_path: Path, policy: Literal["to_ids", "delete"]
+    tmp_path: Path, policy: Literal["to_ids", "delete"], *, noticed: bool
 ) -> None:
-    """It was us who switched to_ids off, though nothing confirms it: nobody else has to be respected."""
+    """It was us who switched to_ids off, though nothing confirms it: nobody else has to be respected.
+
+    Also where no run has noticed that it was withdrawn before it comes back.
+    """
     lib, dying = library(20), False
 
     @web.middleware
@@ -219,13 +225,30 @@ async def test_what_a_run_that_dies_has_withdrawn_can_come_back(
         with pytest.raises(MispRefused):
             await here.run()
         dying = False
-        assert only(await here.run()).retired == 1
+        if noticed:
+            assert only(await here.run()).retired == 1
         gone = attribute(here, "d0.example")
         assert (gone.to_ids, gone.deleted) == (False, policy == "delete")
         lib.change(lib.ids[0], ACTIVE)
         only(await here.run())
         back = attribute(here, "d0.example")
         assert (back.to_ids, back.deleted) == (True, False)
+
+
+async def test_what_was_to_be_mended_can_be_withdrawn_and_come_back(tmp_path: Path) -> None:
+    """What nothing is known of but that it is ours is withdrawn once, and not again in each run."""
+    lib = library(20)
+    async with world(lib, tmp_path) as here:
+        only(await here.run())
+        uuid = bytes.fromhex(attribute(here, "d0.example").uuid.replace("-", ""))
+        async with Journal.open(tmp_path) as journal:  # as verify does with what has become stale
+            await Audit(journal, 1).deliver_again([], [uuid])
+        lib.change(lib.ids[0], EXPIRED)
+        assert [only(await here.run(full=full)).retired for full in (False, True)] == [1, 0]
+        assert not attribute(here, "d0.example").to_ids
+        lib.change(lib.ids[0], ACTIVE)
+        only(await here.run())
+        assert attribute(here, "d0.example").to_ids
 
 
 async def test_people_win_and_the_receipt_says_so(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tqmisp.journal.holders import NEW_ROWS
 from tqmisp.journal.retirement import Retirement
 from tqmisp.journal.rows import Rows
 from tqmisp.journal.schema import State
+from tqmisp.journal.schema import events as events_table
 from tqmisp.journal.schema import ledger as ledger_table
 from tqmisp.journal.settle import Look, Settlement
 from tqmisp.model import EventRef, Planned, Sight
@@ -310,6 +311,82 @@ async def test_two_slices_that_find_the_same_event_make_one_of_it(runs: Runs) ->
         for part in parts:
             tasks.start_soon(ledger.confirm, part, Outcome(elsewhere=[(part.items[0], old)]))
     assert [ref.uuid for ref in ledger.refs.values()].count(old.uuid) == 1
+
+
+async def test_an_event_that_is_found_takes_no_number_of_another(runs: Runs) -> None:
+    """The next event of the day has its number already when an older one is found, and keeps it."""
+    runs.capacity = 1
+    ledger = await runs.start()
+    first, second = await admit(ledger, attribute(1), attribute(2))
+    await ledger.promise(first)
+    await ledger.confirm(first, Outcome(elsewhere=[(first.items[0], EventRef(0, "an older event", "Export", ""))]))
+    await ledger.promise(second)
+    await ledger.confirm(second, Outcome(stored=list(second.items)))
+    later = await runs.start("2026-11-25")
+    assert {ref.uuid for ref in later.refs.values()} == {"an older event", "2026-11-24/1", "2026-11-24/2"}
+
+
+async def test_runs_on_two_targets_number_their_events_apart(runs: Runs) -> None:
+    """Both begin before either has written."""
+    ledgers = []
+    for name in ("one", "other"):
+        target = await runs.journal.target(name, "https://misp.test")
+        run = await runs.journal.start_run("run", target)
+        ledger = Ledger(
+            runs.journal,
+            target=target,
+            run=run,
+            date="2026-11-24",
+            capacity=1,
+            make_event=lambda part, name=name: (f"{name}/{part}", name),  # type: ignore[misc]
+        )
+        await ledger.load()
+        ledgers.append(ledger)
+    for ledger in ledgers:
+        assert len(await deliver(ledger, attribute(1), attribute(2))) == 2
+
+
+@pytest.mark.parametrize("aborted", [False, True])
+async def test_an_event_in_the_place_of_another_is_written_by_whoever_comes_first(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, *, aborted: bool
+) -> None:
+    """What moves there waits for the database, and so does what is promised to it, which may be cancelled."""
+    ledger = await runs.start()
+    [moving] = await admit(ledger, attribute(1), attribute(2))
+    await ledger.promise(moving)
+    other = ledger.instead(moving.destination)
+    assert other is not None
+    [new] = await admit(ledger, attribute(3))
+    assert new.destination == other
+    database, held, go = runs.journal.database, anyio.Event(), anyio.Event()
+    work = database.do
+
+    async def slowly(job: Callable[[Connection], Any]) -> Any:
+        held.set()
+        await go.wait()
+        return await work(job)
+
+    monkeypatch.setattr(database, "do", slowly)
+    scope = anyio.CancelScope()
+
+    async def promise() -> None:
+        with scope:
+            await ledger.promise(new)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ledger.flush)
+        await held.wait()
+        tasks.start_soon(ledger.confirm, moving, Outcome(elsewhere=[(item, other) for item in moving.items]))
+        tasks.start_soon(promise)
+        await anyio.wait_all_tasks_blocked()
+        if aborted:
+            scope.cancel()
+        go.set()
+    later = await runs.start()
+    [again] = await admit(later, attribute(1, version="second.."))
+    assert again.destination == other
+    counted = select(events_table.c.attributes).where(events_table.c.id == other.number)
+    assert await database.do(lambda connection: connection.scalar(counted)) == (2 if aborted else 3)
 
 
 async def test_an_attribute_that_lives_elsewhere_is_adopted(runs: Runs) -> None:

@@ -13,7 +13,7 @@ from tqmisp.journal.holders import Place
 from tqmisp.journal.leaving import Leaving
 from tqmisp.journal.mappable import Mappable
 from tqmisp.journal.positions import Positions
-from tqmisp.journal.rows import Rows
+from tqmisp.journal.rows import EVENT_STEP, Rows
 from tqmisp.journal.series import Series
 from tqmisp.journal.store import Journal
 from tqmisp.journal.tally import Tally
@@ -90,7 +90,7 @@ class Ledger:
     def _load(self, connection: Connection) -> None:
         rows = self._rows
         self.is_new = rows.is_empty(connection)
-        self._series.load(rows.events(connection), rows.highest_event(connection) + 1)
+        self._series.load(rows.events(connection), rows.next_event(connection), EVENT_STEP)
         self._decisions.refused_before = rows.refused(connection)
         self._any_leaving = self._leaving.count(connection) > 0
 
@@ -205,10 +205,10 @@ class Ledger:
     async def promise(self, part: Slice[EventRef, Planned]) -> None:
         """Record the intent to deliver a slice, before anything of it is sent."""
         ref, items, refused_before = part.destination, part.items, self._decisions.refused_before
-        former, orphans = self._decisions.take_former(items), self._decisions.take_orphans(items)
-        again = [item.key for item in items if item.key in refused_before] if refused_before else []
-        promise = Promise(part, former, orphans, again, self._series.take_unwritten(ref.number))
-        async with self._writing:
+        async with self._writing:  # whoever takes the part of a new event is to be the first to write it
+            former, orphans = self._decisions.take_former(items), self._decisions.take_orphans(items)
+            again = [item.key for item in items if item.key in refused_before] if refused_before else []
+            promise = Promise(part, former, orphans, again, self._series.take_unwritten(ref.number))
             writing = self._take_held()
             number = await self._database.do(lambda connection: self._writer.promise(connection, promise, writing))
         self.events[ref.number] = ref
@@ -221,12 +221,12 @@ class Ledger:
         number = self._slices.pop(id(part))
         closed = self._series.is_replaced(part.destination)
         async with self._writing:  # what one slice finds, another may find as well, and one of them makes the row
-            homes = {ref.uuid: self._series.home(ref) for _, ref in outcome.elsewhere}
+            found = {ref.uuid: ref for _, ref in outcome.elsewhere}
+            homes = {uuid: self._series.home(ref) for uuid, ref in found.items()}
             moved = await self._database.do(
                 lambda connection: self._writer.confirm(connection, part, outcome, number, homes, close_event=closed)
             )
-            for ref in moved:
-                self.refs[ref.number] = self.events[ref.number] = ref
+            self.events |= {ref.number: ref for ref in moved}
         self._count(outcome)
         self._decisions.confirmed(part.items)
 
@@ -281,5 +281,5 @@ class Ledger:
 
     async def counts(self, events: Iterable[EventRef]) -> dict[int, int]:
         """How many attributes of events the ledger takes for delivered, and not withdrawn by deletion, by number."""
-        numbers = {event.number for event in events}
+        numbers = list(dict.fromkeys(event.number for event in events))
         return await self._database.do(lambda connection: self._rows.counts(connection, numbers)) if numbers else {}

@@ -18,6 +18,8 @@ from tqmisp.pipeline.protocols import Refusal
 
 VALUE_BYTES = 1_000
 """How much of a refused value is kept."""
+EVENT_STEP = 1_000
+"""Numbers of events are this far apart: runs on other targets give out those between, at the same time."""
 COUNTED_ROWS = 100_000
 """Rows that are counted at once."""
 
@@ -108,9 +110,10 @@ class Rows:
         query = select(ledger.c.uuid).where(ledger.c.target_id == self.target).limit(1)
         return connection.execute(query).first() is None
 
-    def highest_event(self, connection: Connection) -> int:
-        """The highest number of an event, of whatever target; 0 where there is none."""
-        return int(connection.scalar(select(func.max(events.c.id))) or 0)
+    def next_event(self, connection: Connection) -> int:
+        """A number for the next new event, from where on every :data:`EVENT_STEP`-th is free."""
+        highest = int(connection.scalar(select(func.max(events.c.id))) or 0)
+        return (highest // EVENT_STEP + 1) * EVENT_STEP + self.target % EVENT_STEP
 
     def events(self, connection: Connection) -> list[StoredEvent]:
         """All events, the parts of a day in their order."""
@@ -134,7 +137,8 @@ class Rows:
         """Kind and code of every refusal, by the id of its indicator."""
         query = select(refusals.c.indicator_id, refusals.c.kind, refusals.c.code)
         rows = connection.execute(query.where(refusals.c.target_id == self.target))
-        return {key: (kind, code) for key, kind, code in rows}
+        pairs: dict[tuple[str, str], tuple[str, str]] = {}  # one of each, however many indicators have it
+        return {key: pairs.setdefault((kind, code), (kind, code)) for key, kind, code in rows}
 
     def look_up(self, connection: Connection, wanted: Sequence[Place], others: Sequence[int] = ()) -> Found:
         """Find indicators by id and UUID, and whatever is known of others by their id."""
@@ -199,12 +203,11 @@ class Rows:
                 counts[event] += count
         return counts
 
-    def add_event(self, connection: Connection, ref: EventRef, part: int, attributes: int) -> int:
-        """Insert an event; a number of 0 means that the database chooses one. Returns its number."""
-        values: dict[str, Any] = {"id": ref.number} if ref.number else {}
-        values |= {"uuid": ref.uuid, "info": ref.info, "date": ref.date, "part": part, "attributes": attributes}
-        result = connection.execute(insert(events).values(target_id=self.target, closed=False, **values))
-        return _key(result.inserted_primary_key)
+    def add_event(self, connection: Connection, ref: EventRef, part: int, attributes: int) -> None:
+        """Insert an event."""
+        values: dict[str, Any] = {"id": ref.number, "uuid": ref.uuid, "info": ref.info, "date": ref.date}
+        values |= {"target_id": self.target, "part": part, "attributes": attributes, "closed": False}
+        connection.execute(insert(events).values(values))
 
     def fill_event(self, connection: Connection, event: int, added: int) -> None:
         """Count further attributes in an event, or fewer."""

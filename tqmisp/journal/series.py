@@ -27,7 +27,6 @@ class Home(NamedTuple):
     """The event in which an attribute was found, or was put."""
 
     ref: EventRef
-    """With the number 0 where the journal does not know it."""
     series_part: int | None
     """Its place in the series of its day, where the journal has no row for it yet."""
 
@@ -52,21 +51,22 @@ class Series:
         self._capacity = capacity
         self._date = date
         self._make_event = make_event
-        self._next_number = 1
+        self._numbers = itertools.count(1)
         self._parts: set[int] = set()
         self._made: set[EventRef] = set()
         self._open: list[OpenEvent] = []
         self._unwritten: dict[int, int] = {}  # number -> part, until the journal has a row for it
         self._instead: dict[int, EventRef] = {}  # number of an event that people deleted -> what takes its place
 
-    def load(self, events: Iterable[StoredEvent], next_number: int) -> None:
+    def load(self, events: Iterable[StoredEvent], next_number: int, step: int) -> None:
         """Take over what the journal knows.
 
         Args:
             events: of earlier runs, those of a day in the order of their parts.
-            next_number: the journal's number for the next new event.
+            next_number: for the next new event.
+            step: from there to the one after.
         """
-        self._next_number = next_number
+        self._numbers = itertools.count(next_number, step)
         for ref, part, attributes, closed in events:
             self.refs[ref.number] = ref
             if ref.date == self._date:
@@ -118,7 +118,7 @@ class Series:
         """Where an attribute was found, or was put, as far as it is known; the journal is about to get a row for it."""
         ref = next((each for each in self.refs.values() if each.uuid == found.uuid), None)
         if ref is None:
-            return Home(found._replace(number=0), 0)
+            ref = self._number(found, part=0)
         return Home(ref, self.take_unwritten(ref.number))
 
     def _begin(self, fold: int) -> OpenEvent:
@@ -130,11 +130,14 @@ class Series:
 
     def _make(self, part: int) -> EventRef:
         uuid, info = self._make_event(part)
-        ref = EventRef(self._next_number, uuid, info, self._date)
-        self._next_number += 1
+        ref = self._number(EventRef(0, uuid, info, self._date), part)
+        self._made.add(ref)
+        return ref
+
+    def _number(self, event: EventRef, part: int) -> EventRef:
+        ref = event._replace(number=next(self._numbers))
         self.refs[ref.number] = ref
         self._unwritten[ref.number] = part
-        self._made.add(ref)
         return ref
 
     def _next_part(self) -> int:

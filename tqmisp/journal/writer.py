@@ -11,7 +11,7 @@ from tqmisp.journal.held import Held
 from tqmisp.journal.holders import Place
 from tqmisp.journal.leaving import Leaving
 from tqmisp.journal.rows import Rows
-from tqmisp.journal.schema import State
+from tqmisp.journal.schema import STALE, State
 from tqmisp.journal.series import Home
 from tqmisp.model import Change, EventRef, Planned
 from tqmisp.pipeline.protocols import Outcome, Slice
@@ -103,10 +103,10 @@ class Writer:
         rows, left = self._rows, part.destination.number
         out = [(item, State.DELETED if refusal.code in OUT else State.QUARANTINED) for item, refusal in outcome.refused]
         # what MISP refuses to change is still there as it was
-        out = [(item, state) for item, state in out if state == State.DELETED or not item.base]
+        out = [(item, state) for item, state in out if state == State.DELETED or not _was_there(item)]
         rows.change(connection, [(item.key, item.uuid, {"state": int(state)}) for item, state in out])
         there = [*outcome.stored, *outcome.unchanged, *(item for item, _ in outcome.elsewhere)]
-        rows.change(connection, [_confirmed(item) for item in there if item.base or item.change == Change.ADOPT])
+        rows.change(connection, [_confirmed(item) for item in there if _was_there(item) or item.change == Change.ADOPT])
         gone = [*there, *(item for item, state in out if state == State.DELETED)]
         self._leaving.forget(connection, [(item.key, item.uuid) for item in gone if item.change == Change.RETIRE])
         moved = {uuid: self._see_to(connection, home) for uuid, home in homes.items()}
@@ -123,21 +123,28 @@ class Writer:
         return list(moved.values())
 
     def _see_to(self, connection: Connection, home: Home) -> EventRef:
-        """The event with its number, after a row was made where there was none."""
-        if home.series_part is None:
-            return home.ref
-        number = self._rows.add_event(connection, home.ref, home.series_part, 0)
-        return home.ref._replace(number=number)
+        """The event, after a row was made where there was none."""
+        if home.series_part is not None:
+            self._rows.add_event(connection, home.ref, home.series_part, 0)
+        return home.ref
+
+
+def _was_there(item: Planned) -> bool:
+    """Whether MISP had the attribute before; one that is withdrawn may have come without marks."""
+    return bool(item.base) or item.change is Change.RETIRE
 
 
 def _promised(item: Planned, number: int) -> tuple[int, bytes, dict[str, object]]:
-    """The change of a row for an attribute that is about to be sent again; its older marks stay beside the new ones."""
+    """The change of a row for an attribute that is about to be sent again; its older marks stay beside the new ones.
+
+    One that is withdrawn is not any more what its fingerprint says, should this run die and its indicator come back.
+    """
     return (
         item.key,
         item.uuid,
         {
             "fingerprint": item.fingerprint,
-            "stamp": item.stamp,
+            "stamp": STALE if item.change is Change.RETIRE else item.stamp,
             "slice_id": number,
             "timestamp": item.timestamp,
             "state": int(State.LIVE),
