@@ -164,6 +164,19 @@ async def test_publishing_comes_last(tmp_path: Path) -> None:
         assert all(event.published for event in here.store.events())
 
 
+async def test_what_is_published_though_misp_failed_at_it_is_no_fault(tmp_path: Path) -> None:
+    """Without background jobs MISP tells other servers at once, and says that it failed where one of them is away."""
+
+    @web.middleware
+    async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = await handler(request)
+        return web.Response(status=403) if "/publish/" in request.path else answer
+
+    async with world(generate(50), tmp_path, tell) as here:
+        here.settings = replace(here.settings, events=EventOptions(namespace="test", publish=True))
+        assert only(await here.run()).balanced
+
+
 @pytest.mark.parametrize("status", [500, 503])
 async def test_what_could_not_be_published_is_published_by_the_next_run(tmp_path: Path, status: int) -> None:
     """Though that run writes nothing; what was written while publishing was not asked for stays as it is."""

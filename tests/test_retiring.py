@@ -16,6 +16,7 @@ from tqmisp.errors import MispRefused
 from tqmisp.journal import Journal
 from tqmisp.journal.audit import Audit
 from tqmisp.misp.client import MispClient
+from tqmisp.misp.options import EventOptions
 from tqmisp.misp.retire import RetireOptions
 from tqmisp.simulators.misp.model import Attribute
 from tqmisp.simulators.threatq import Library, generate
@@ -300,6 +301,25 @@ async def test_without_its_journal_an_export_finds_its_own_again(tmp_path: Path)
         assert here.store.write_requests == writes
         lib.change(lib.ids[1], {"description": "changed"})
         assert only(await here.run(settings=other)).updated == 1
+
+
+async def test_only_what_was_written_to_is_published(tmp_path: Path) -> None:
+    """Not what a new journal takes over as it is, and not what people have deleted; neither unbalances a run."""
+    lib = library(50)
+    async with world(lib, tmp_path / "one") as here:
+        events = EventOptions(name="ThreatQ Export", namespace="test", publish=True)
+        here.settings = replace(here.settings, events=events)
+        first = only(await here.run())
+        await edit(here, f"/events/unpublish/{first.events[0].uuid}", {})
+        other = replace(here.settings, state=replace(here.settings.state, path=str(tmp_path / "two")))
+        other = replace(other, events=replace(events, name="Export"))  # as on another day
+        second = only(await here.run(settings=other))
+        assert (second.created, second.unchanged, second.balanced) == (0, first.created, True)
+        assert [event.published for event in here.store.events()] == [False]
+        await edit(here, f"/events/delete/{first.events[0].uuid}", {})
+        lib.change(lib.ids[0], {"description": "changed"})
+        third = only(await here.run())
+        assert (third.filtered, third.balanced) == ({"deleted_in_misp": 1}, True)
 
 
 async def test_a_misp_in_maintenance_is_waited_for(tmp_path: Path) -> None:

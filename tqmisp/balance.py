@@ -34,6 +34,8 @@ async def weigh(refs: Sequence[EventRef], ledger: Ledger, reader: MispReader, li
 
 async def _weigh(ref: EventRef, expected: int, ledger: Ledger, reader: MispReader, line: TargetReceipt) -> None:
     event = (await reader.events([ref.uuid])).get(ref.uuid)
+    if event is None and not expected:
+        return  # it was never made: what was bound for it was found elsewhere, or refused
     if event is None:
         ledger.tally.kept["deleted"] += await ledger.note_event_deleted(ref)
         log.warning("an event of ours is not in MISP any more; what was in it stays out", uuid=ref.uuid, info=ref.info)

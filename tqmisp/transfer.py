@@ -223,19 +223,14 @@ class Transfer:
     async def account(self) -> TargetReceipt:
         """Publish where asked, look once more at every event that was written to, and draw up the balance."""
         line, ledger, progress = TargetReceipt(self._settings.misp.name), self.ledger, self._place.progress
-        due = await ledger.due()
+        due, touched = await ledger.due(), dict(ledger.events)
         if self._settings.events.publish:
-            # also those of a run that died before it could
-            refs = list((ledger.events | {ref.number: ref for ref in due}).values())
             progress.phase = "publishing"
-            unpublished = await self._sink.publish([ref.uuid for ref in refs])
-            line.imbalance += [f"Event {uuid} is not published: {error}" for uuid, error in unpublished.items()]
-            due = [ref for ref in due if not isinstance(unpublished.get(ref.uuid), MispFault)]
-        else:
-            refs = list(ledger.events.values())
+            touched |= {ref.number: ref for ref in due}  # also of a run that died before it could
+            due = await self._publish(due, line)
         await ledger.settle_due(due)
         progress.phase = "checking"
-        await weigh(refs, ledger, self._sink.reader, line)
+        await weigh(list(touched.values()), ledger, self._sink.reader, line)
         for each in fields(Tally):
             counted = getattr(ledger.tally, each.name)
             setattr(line, each.name, dict(+counted) if isinstance(counted, Counter) else counted)
@@ -259,6 +254,17 @@ class Transfer:
         correlates = not self._settings.events.disable_correlation
         line.advice = advise(progress, seconds=progress.seconds(), busy=progress.busy(), correlates=correlates).text
         return line
+
+    async def _publish(self, due: Sequence[EventRef], line: TargetReceipt) -> list[EventRef]:
+        """Publish events; return those that the next run need not publish."""
+        reader = self._sink.reader
+        there = await reader.events([ref.uuid for ref in due])  # without what people have deleted, or was never made
+        refused = await self._sink.publish(list(there))
+        # what MISP fails at may come after it, such as telling another server
+        after = await reader.events(list(refused)) if refused else {}
+        failed = {uuid: error for uuid, error in refused.items() if uuid not in after or not after[uuid].published}
+        line.imbalance += [f"Event {uuid} is not published: {error}" for uuid, error in failed.items()]
+        return [ref for ref in due if not isinstance(failed.get(ref.uuid), MispFault)]
 
     async def _go_on(self, source: ThreatQSource, scope: str) -> bool | None:
         """Note how far the source is accounted for, from where an earlier run broke off.

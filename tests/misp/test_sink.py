@@ -212,6 +212,27 @@ async def test_an_attribute_of_an_older_delivery_is_found_and_brought_up_to_date
         assert {attribute.comment for attribute in here.store.attributes(OTHER.uuid)} == {"new"}
 
 
+async def test_a_key_that_expires_says_nothing_about_an_attribute() -> None:
+    """What MISP refuses to anybody is an end of the run, and no reason to give an attribute up."""
+
+    async def expired(_request: web.Request, _handler: Handler) -> web.StreamResponse:
+        return web.json_response({"message": "Authentication failed."}, status=403)
+
+    async with rig(fault("/attributes/edit", expired)) as here:
+        await here.sink.deliver(part(domains(1), OTHER))
+        with pytest.raises(MispRefused, match="Authentication failed"):
+            await here.sink.deliver(part([update("host0.example", comment="new")]))
+
+
+async def test_a_request_for_reasons_that_is_too_large_is_cut_in_half() -> None:
+    """Attributes that MISP drops are asked for in as small requests as its web server takes."""
+    items = [planned(f"bad{number}", type="ip-dst", comment="x" * 300) for number in range(12)]
+    async with rig(server=MispSimulatorOptions(body_limit=2_000)) as here:
+        outcome = await here.sink.deliver(part(items))
+        assert set(codes(outcome).values()) == {("quarantined", "refused_by_misp")}
+        assert len(outcome.refused) == 12
+
+
 async def test_a_twin_in_the_same_event_is_named() -> None:
     """A value that only MISP takes for one that it has is refused with that reason."""
     async with rig() as here:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from tqmisp.errors import MispFault, MispRefused
+from tqmisp.errors import MispFault, MispRefused, MispTooLarge
 from tqmisp.misp import event as bodies
 from tqmisp.misp.arrival import unfinished
 from tqmisp.misp.client import Answer, MispClient
@@ -20,6 +20,7 @@ from tqmisp.pipeline.retry import RetryPolicy
 
 ROWS_A_REQUEST = 200
 NOT_UNIQUE = "The UUID provided is not unique"
+NOT_OURS = "You do not have permission to do that."
 SIMILAR = "A similar attribute already exists for this event."
 DELETED = "The attribute was deleted in MISP and stays deleted."
 TAKEN = "MISP holds the UUID in an event that our key cannot see."
@@ -83,6 +84,8 @@ class Verdicts:
         except MispRefused as error:
             if "not newer" in str(error):
                 return await self._finish(home, [item])  # an earlier attempt arrived after all
+            if error.errors is None and error.status not in {404, 405} and NOT_OURS not in str(error):
+                raise  # it says nothing about the attribute: the key has expired, a proxy is in between
             return _words(error.errors) or str(error)
         except MispFault as error:
             return str(error) if await self._suspicion.holds(home) else await self._edit(item, home)
@@ -102,9 +105,9 @@ class Verdicts:
         """Send attributes on the route that names each refusal."""
         try:
             errors = await self._retry.call(lambda: self._post(ref, items))
-        except MispFault as error:
+        except (MispFault, MispTooLarge) as error:
             if len(items) == 1:
-                if await self._suspicion.holds(ref):
+                if isinstance(error, MispTooLarge) or await self._suspicion.holds(ref):
                     outcome.refused.append((items[0], refusal(items[0], "quarantined", "server_error", str(error))))
                 else:
                     await self._add(ref, items, outcome)
