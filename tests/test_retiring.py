@@ -9,15 +9,17 @@ from typing import Any, Literal
 import orjson
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 from aiohttp.typedefs import Handler
 
 from tests.test_export import World, only, world
-from tqmisp.errors import MispRefused
+from tqmisp.errors import ConfigError, MispRefused
 from tqmisp.journal import Journal
 from tqmisp.journal.audit import Audit
 from tqmisp.misp.client import MispClient
 from tqmisp.misp.options import EventOptions
 from tqmisp.misp.retire import RetireOptions
+from tqmisp.simulators.misp import create_app
 from tqmisp.simulators.misp.model import Attribute
 from tqmisp.simulators.threatq import Library, generate
 from tqmisp.threatq.source import ThreatQSource
@@ -301,6 +303,62 @@ async def test_without_its_journal_an_export_finds_its_own_again(tmp_path: Path)
         assert here.store.write_requests == writes
         lib.change(lib.ids[1], {"description": "changed"})
         assert only(await here.run(settings=other)).updated == 1
+
+
+async def test_people_keep_their_work_where_an_export_without_its_journal_breaks_off(tmp_path: Path) -> None:
+    """The run that goes on takes over the rest as it is."""
+    lib, looks = library(3000), 0
+
+    @web.middleware
+    async def sick(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal looks
+        looks += "/attributes/restSearch" in request.path
+        return web.Response(status=403) if looks == 2 else await handler(request)
+
+    async with world(lib, tmp_path / "one", sick) as here:
+        here.settings = replace(here.settings, pipeline=replace(here.settings.pipeline, slice_bytes=100_000))
+        looks = 3
+        only(await here.run())
+        names = [f"d{number}.example" for number in range(0, 3000, 100)]
+        for name in names:
+            held = attribute(here, name)
+            here.store.change_attribute(held, replace(held, comment="theirs", timestamp=1))  # long before the next run
+        other = replace(here.settings, state=replace(here.settings.state, path=str(tmp_path / "two")))
+        looks = 0
+        with pytest.raises(MispRefused):
+            await here.run(settings=other)
+        looks = 3
+        assert only(await here.run(settings=other)).created == 0
+        assert {attribute(here, name).comment for name in names} == {"theirs"}
+
+
+async def test_going_back_to_a_wider_selection_brings_back_what_a_narrower_one_has_withdrawn(tmp_path: Path) -> None:
+    """Although nothing has changed in ThreatQ meanwhile."""
+    lib = library(20, touched_at="2026-01-01 00:00:00")
+    lib.add([{"type": {"id": 30, "name": "URL"}, "value": "http://late.example/", "score": 5} | ACTIVE])
+    async with world(lib, tmp_path) as here:
+        only(await here.run())
+        narrow = replace(here.settings, selection=replace(here.settings.selection, exclude_types=("FQDN",)))
+        narrow = replace(narrow, run=replace(narrow.run, confirm_retire=True))
+        assert only(await here.run(settings=narrow)).retired == 20
+        assert only(await here.run()).updated == 20
+        assert attribute(here, "d0.example").to_ids
+
+
+async def test_another_misp_under_the_same_name_is_noticed(tmp_path: Path) -> None:
+    """What one has is not taken for delivered to the other, and a MISP that has moved is the same."""
+    lib = library(20)
+    async with world(lib, tmp_path) as one:
+        first = only(await one.run())
+        async with world(lib, tmp_path) as other:
+            with pytest.raises(ConfigError, match=r"none of the events.*another \[misp\] name"):
+                await other.run(full=True)
+            assert other.store.events() == []
+        app = create_app(one.store)
+        async with TestServer(app) as moved:
+            misp = replace(one.settings.misp, url=str(moved.make_url("")))
+            again = only(await one.run(full=True, settings=replace(one.settings, misp=misp)))
+            assert (again.unchanged, again.created) == (first.created, 0)
 
 
 async def test_only_what_was_written_to_is_published(tmp_path: Path) -> None:

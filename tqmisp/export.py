@@ -19,6 +19,7 @@ import anyio
 import orjson
 import structlog
 
+from tqmisp.address import belongs
 from tqmisp.config import Settings
 from tqmisp.dossier import Dossier, Inquiry
 from tqmisp.errors import Interrupted, MispError
@@ -224,6 +225,7 @@ class Export:
             with self._until_stopped():
                 self.account = await sign_in(self._misp, self._retry)
                 reader = MispReader(self._misp, self._retry)
+                await belongs(self._journal, target, self._settings.misp.url, reader)
                 return await Verification(self._journal, target, name, reader, self.progress).run(
                     every=every, repair=repair
                 )
@@ -305,6 +307,7 @@ class Export:
         settings, journal = self._settings, self._journal
         transfer = await self._open(target, number)
         scope = _scope(settings)
+        await journal.keep_watermark(target, scope)
         mark = None if full else await journal.watermark(target, scope)
         selection = settings.selection
         complete = mark is None and selection.since is None and selection.until is None
@@ -332,6 +335,7 @@ class Export:
     async def _open(self, target: int, number: int) -> Transfer:
         self.account = await sign_in(self._misp, self._retry)
         self._listener.on_misp_ready()
+        await belongs(self._journal, target, self._settings.misp.url, MispReader(self._misp, self._retry))
         place = Place(
             self._journal, target, number, self.progress, self._retry, self._stop, self._listener, self._forecast
         )

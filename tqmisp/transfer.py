@@ -113,7 +113,10 @@ class Transfer:
         await ledger.load()
         knee = Knee.from_json(await place.journal.learned(place.target))
         # beside a MISP that has events of ours, a new journal takes over what is in them, which costs a look at each
-        adopts = ledger.is_new and await MispReader(misp, place.retry).has_event_named(settings.events.name)
+        adopts = await place.journal.is_adopting(place.target)
+        if ledger.is_new and not adopts:
+            adopts = await MispReader(misp, place.retry).has_event_named(settings.events.name)
+            await place.journal.set_adopting(place.target, adopting=adopts)
         if place.forecast is None:
             transfer._sink = MispSink(
                 misp,
@@ -186,6 +189,7 @@ class Transfer:
         await journal.end_sweep(self._place.target)
         if complete and not source.missing:
             await self._retirement.find_absent()
+            await journal.set_adopting(self._place.target, adopting=False)
         return True
 
     async def withdraw(self, source: ThreatQSource) -> str | None:

@@ -188,6 +188,7 @@ async def test_what_an_older_journal_wanted_to_be_sent_again_still_is(tmp_path: 
     """Journals of before said so by a fingerprint that no attribute has."""
 
     def age(connection: Connection) -> None:
+        connection.exec_driver_sql("ALTER TABLE targets DROP COLUMN adopting")
         connection.exec_driver_sql("DROP INDEX ledger_aside")
         connection.exec_driver_sql("DROP TABLE holders")
         connection.exec_driver_sql("DROP TABLE new_holders")
@@ -212,6 +213,7 @@ async def test_the_index_by_uuid_of_an_older_journal_is_whole(tmp_path: Path) ->
 
     def age(connection: Connection) -> None:
         Rows(1).add_merged(connection, [Merged(key, bytes([key]) * 16, b"first...", 0, 1) for key in (1, 2)])
+        connection.exec_driver_sql("ALTER TABLE targets DROP COLUMN adopting")
         connection.exec_driver_sql("CREATE TABLE ordered AS SELECT * FROM new_holders")
         connection.exec_driver_sql("DROP TABLE new_holders")
         connection.exec_driver_sql(

@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration; a journal that carries it needs no look at the others."""
 
 metadata = MetaData()
@@ -73,6 +73,7 @@ targets = Table(
     Column("owner", Text),
     Column("lease_until", Float),
     Column("learned", Text),
+    Column("adopting", Boolean, nullable=False, server_default=false()),
 )
 
 runs = Table(

@@ -156,6 +156,19 @@ class Journal:
         """Remember for the next run what was found out about a target."""
         await self._execute(update(targets).where(targets.c.id == target).values(learned=text))
 
+    async def move(self, target: int, url: str) -> None:
+        """Note that a target has another address."""
+        await self._execute(update(targets).where(targets.c.id == target).values(url=url))
+
+    async def is_adopting(self, target: int) -> bool:
+        """Whether it takes over what MISP has of ours, since the journal is younger than that."""
+        [row] = await self._rows(select(targets.c.adopting).where(targets.c.id == target))
+        return bool(row.adopting)
+
+    async def set_adopting(self, target: int, *, adopting: bool) -> None:
+        """Note that it does from now on, or does not any more."""
+        await self._execute(update(targets).where(targets.c.id == target).values(adopting=adopting))
+
     @asynccontextmanager
     async def lease(self, target: int) -> AsyncIterator[None]:
         """Keep every other run off a target.
@@ -234,6 +247,14 @@ class Journal:
         here = (watermarks.c.target_id == target) & (watermarks.c.scope == scope)
         if not await self._execute(update(watermarks).where(here).values(touched_at=touched_at)):
             await self._execute(insert(watermarks).values(target_id=target, scope=scope, touched_at=touched_at))
+
+    async def keep_watermark(self, target: int, scope: str) -> None:
+        """Forget the watermarks of all other scopes.
+
+        A run within this one leaves MISP as this one wants it, wherever it ends, so that others begin anew.
+        """
+        others = (watermarks.c.target_id == target) & (watermarks.c.scope != scope)
+        await self._execute(delete(watermarks).where(others))
 
     async def sweep(self, target: int, scope: str) -> str | None:
         """How far a reading of this scope had come that was broken off; None where there was none."""

@@ -20,10 +20,10 @@ from urllib.parse import urlsplit
 
 def namespace(threatq_url: str, name: str | None = None) -> bytes:
     """The 16 bytes from which all UUIDs of one export derive."""
-    return uuid.uuid5(uuid.NAMESPACE_URL, f"tqmisp:{name or _address(threatq_url)}").bytes
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"tqmisp:{name or address(threatq_url)}").bytes
 
 
-def _address(url: str) -> str:
+def address(url: str) -> str:
     """An address in one spelling: scheme and host in lower case, no default port, no slash at the end."""
     parts = urlsplit(url if "://" in url else f"https://{url}")
     port = "" if parts.port in {None, {"https": 443, "http": 80}.get(parts.scheme)} else f":{parts.port}"
