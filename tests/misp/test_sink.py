@@ -131,6 +131,27 @@ async def test_a_value_that_makes_the_server_throw_stands_alone_in_the_end() -> 
         assert here.values() == sorted(f"host{number}.example" for number in range(10))
 
 
+@pytest.mark.parametrize("lost", [hang_up, status(502)], ids=["reset", "502"])
+async def test_a_request_that_takes_longer_than_the_server_gives_it_is_cut_in_half(lost: Any) -> None:
+    """Workers that are killed for their time, or connections for their length, say nothing of the reason."""
+    sizes: list[int] = []
+
+    @web.middleware
+    async def kill(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if "/events/edit" not in request.path:
+            return await handler(request)
+        size = len(orjson.loads(await request.read())["Event"]["Attribute"])
+        sizes.append(size)
+        return await (lost(request, handler) if size > 3 else handler(request))
+
+    items = domains(10)
+    async with rig(kill) as here:
+        outcome = await here.sink.deliver(part(items))
+        assert sorted(item.key for item in outcome.stored) == sorted(item.key for item in items)
+        assert len(here.values()) == 10
+    assert [size for size in sizes if size > 3] == [10, 10, 5, 5, 5, 5]
+
+
 async def test_a_request_that_is_too_large_is_cut_in_half() -> None:
     """A web server that takes only small bodies gets small bodies."""
     items = domains(30)

@@ -31,7 +31,7 @@ log = get_logger(__name__)
 
 BLOCKED = "The event was deleted in MISP; what was bound for it stays out."
 FAULTS = 2
-"""How often a chunk may make the server throw before it is cut in half."""
+"""How often a chunk may make the server throw, or be lost without a trace, before it is cut in half."""
 
 
 def _nothing(_ref: EventRef) -> None:
@@ -223,7 +223,7 @@ class MispSink:
             await self._retry.call(attempts)
         except MispTooLarge as error:
             await self._halve(ref, attempts, poison, error)
-        except (_Poison, MispFault) as error:
+        except (_TooMuch, MispFault) as error:
             await self.reader.alive()  # a server that is down is not our chunk's fault
             await self._halve(ref, attempts, poison, error, unclear=True)
 
@@ -288,8 +288,8 @@ class MispSink:
             await self._verdicts.ask(ref, absent, outcome)
 
 
-class _Poison(Exception):
-    """Some value in a chunk makes the server throw, again and again."""
+class _TooMuch(Exception):
+    """A chunk fails again and again: some value makes the server throw, or it takes longer than the server gives it."""
 
 
 class _Attempts:
@@ -313,11 +313,14 @@ class _Attempts:
         self._left = chunk
         self._slot = slot
         self._unclear, self._may_still_run = unclear, False
-        self._faults = 0
+        self._faults = self._lost = 0
 
     async def __call__(self) -> None:
         if self._unclear:
-            self._left = await self._sink.missing(self._ref, self._left, may_still_run=self._may_still_run)
+            left = await self._sink.missing(self._ref, self._left, may_still_run=self._may_still_run)
+            if self._lost >= FAULTS and len(left) == len(self._left) > 1:
+                raise _TooMuch("its requests are lost without a trace")
+            self._left = left
             self._unclear = self._may_still_run = False
         slot, self._slot = self._slot or await self._sink.pace.take(), None
         with slot:
@@ -330,11 +333,12 @@ class _Attempts:
             await sink.pace.send(ref.uuid, len(left), lambda: sink.post(ref, left), suspect=self.suspect)
         except MispUnclear as error:
             self._unclear, self._may_still_run = True, error.may_still_run
+            self._lost += 1
             raise
         except MispFault as error:
             self._unclear = True  # when PHP runs out of memory, all may have been saved
             self.suspect = True
             self._faults += 1
             if self._faults >= FAULTS and len(left) > 1:
-                raise _Poison(str(error)) from error
+                raise _TooMuch(str(error)) from error
             raise
