@@ -181,8 +181,10 @@ class Transfer:
                 examples=sorted(self._mapper.tags_left_out)[:5],
             )
         settlement = self._settlement()
-        if not self._place.stop.requested:
-            await self._again(source, in_lists(await settlement.left()), count=True)
+        asked: set[int] = set()
+        while not self._place.stop.requested and (left := set(await settlement.left()) - asked):
+            asked |= left  # where one has gone, another one may have its attribute
+            await self._again(source, in_lists(sorted(left)), count=True)
         if self._place.stop.requested:
             return False
         await settlement.finish()

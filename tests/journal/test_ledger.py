@@ -100,6 +100,11 @@ def changes(parts: Sequence[Slice[EventRef, Planned]]) -> dict[int, str]:
     return {item.key: item.change for part in parts for item in part.items}
 
 
+async def no_look(_ref: EventRef, _promised: Mapping[bytes, bytes]) -> dict[bytes, Sight]:
+    """A MISP that holds nothing."""
+    return {}
+
+
 @pytest.fixture(params=[NEW_ROWS, 1], ids=["entries apart", "entries moved"])
 async def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> object:
     """A journal in a folder of its own, whose entries by UUID are in the small table or in the large one."""
@@ -296,6 +301,46 @@ async def test_promises_whose_indicators_have_gone_are_let_go(runs: Runs) -> Non
     query = select(ledger_table.c.indicator_id)
     assert await runs.journal.database.do(lambda connection: connection.scalars(query).all()) == [1]
     assert await runs.journal.open_slices(1) == 0
+
+
+@pytest.mark.parametrize("asked", [True, False])
+async def test_an_attribute_passes_on_where_its_owner_goes_before_it_was_delivered(runs: Runs, *, asked: bool) -> None:
+    """Whoever shares it is asked for, though nothing else would have the one looked at again: its page is done with."""
+    dead = await runs.start()
+    [part] = await admit(dead, attribute(1, 7), attribute(2, 7), attribute(3, 7))
+    await dead.promise(part)
+    ledger = await runs.start()
+    settlement = runs.settlement(ledger, no_look)
+    assert await settlement.settle() == 1
+    assert await settlement.left() == [1]
+    if asked:
+        await admit(ledger, refusals=[Refusal(1, "filtered", "status_not_selected", "")])
+        await ledger.flush()
+    else:
+        await settlement.finish()
+    assert await settlement.left() == [2]
+    assert changes(await deliver(ledger, attribute(2, 7))) == {2: "create"}
+    await settlement.finish()
+    assert await settlement.left() == []
+    later = await runs.start()
+    assert await deliver(later, attribute(2, 7), attribute(3, 7)) == []
+    assert (later.tally.unchanged, later.tally.merged) == (1, 1)
+
+
+async def test_who_shares_an_attribute_is_asked_for_once(runs: Runs) -> None:
+    """Where another one has taken the attribute meanwhile, nothing is left to be done."""
+    ledger = await runs.start()
+    [part] = await admit(ledger, attribute(1, 7), attribute(2, 7))
+    await ledger.promise(part)
+    await ledger.confirm(part, Outcome(stored=list(part.items)))
+    await ledger.flush()
+    uuid = attribute(1, 7).uuid
+    await runs.journal.database.do(lambda connection: Rows(1).recall(connection, [uuid]))
+    settlement = runs.settlement(ledger, no_look)
+    assert await settlement.left() == [2]
+    assert await deliver(ledger, attribute(2, 7)) == []
+    await ledger.flush()
+    assert await settlement.left() == []
 
 
 async def test_two_slices_that_find_the_same_event_make_one_of_it(runs: Runs) -> None:

@@ -96,11 +96,11 @@ class Decisions:
                 self._deferred.append(_Late(attribute, batch.read))
                 if batch.read is not None:
                     batch.read.outstanding += 1  # until it has taken the attribute over, its page is not done with
-            self._merge(attribute, busy.event, known=row is not None or place in look.merged)
+            self._merge(attribute, busy.event, row, look)
         elif row is not None and row.state != State.MERGED:
             self._again(attribute, row, batch)
         elif (other := look.found.owners.get(uuid)) is not None:
-            self._share(attribute, other, batch, known=row is not None or place in look.merged)
+            self._share(attribute, other, batch, row, look)
         else:
             if row is not None:  # whoever it shared the attribute with was never delivered, and has gone
                 self._orphans.add(place)
@@ -130,7 +130,7 @@ class Decisions:
         else:
             self._plan(attribute, ref, newer, Change.UPDATE, batch, row.marks)
 
-    def _share(self, attribute: Mappable, owner: Owner, batch: _Batch, *, known: bool) -> None:
+    def _share(self, attribute: Mappable, owner: Owner, batch: _Batch, own: Known | None, look: Look) -> None:
         """Decide about an indicator whose attribute another one has: of all that share it, the lowest id owns it."""
         row = owner.row
         if row.state == State.DELETED:
@@ -138,9 +138,9 @@ class Decisions:
         elif row.state == State.QUARANTINED:
             self.tally.refuse(*self.refused_before.get(owner.key, ("quarantined", "refused_by_misp")))
         elif row.state == State.LIVE and owner.key < attribute.key:
-            self._merge(attribute, row.event_id, known=known)
+            self._merge(attribute, row.event_id, own, look)
         else:
-            if known:
+            if own is not None or (attribute.key, attribute.uuid) in look.merged:
                 self._orphans.add((attribute.key, attribute.uuid))
             self._former[attribute.uuid] = owner.key
             change = Change.TAKEOVER if row.state == State.LIVE else Change.RETRY
@@ -159,10 +159,13 @@ class Decisions:
         batch.plan(ref, Planned(key, uuid, mark, fold, timestamp, change, body, attribute.marks, base, False, stamp))
         self._unconfirmed[uuid] = _Busy(key, ref.number, batch.read)
 
-    def _merge(self, attribute: Mappable, event_id: int, *, known: bool) -> None:
+    def _merge(self, attribute: Mappable, event_id: int, own: Known | None, look: Look) -> None:
         self.tally.merged += 1
-        if not known:
-            place = attribute.key, attribute.uuid
+        place = attribute.key, attribute.uuid
+        if own is not None:
+            if own.stamp == STALE:
+                self.held.stamps[place] = 0  # somebody has the attribute after all
+        elif place not in look.merged:
             self.held.merged[place] = Merged(*place, attribute.fingerprint, attribute.fold, event_id)
 
     def _part(self, look: Look) -> None:
@@ -183,6 +186,8 @@ class Decisions:
                 )
             elif row.state in {State.MERGED, State.QUARANTINED, State.PLANNED}:
                 held.drops.add(place)
+                if row.state != State.MERGED:
+                    held.heirless.add(row.uuid)
 
     def note(self, refused: Iterable[Refusal]) -> None:
         """Count refusals, and keep those that are not the operator's own choice, and possibly most of what is read."""

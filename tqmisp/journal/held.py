@@ -31,6 +31,8 @@ class Held:
     """Of attributes that are as they should be, though the rows of their indicators are not as they were."""
     drops: set[Place] = field(default_factory=set)
     """Rows to delete: never delivered, and their indicators have left or changed."""
+    heirless: set[bytes] = field(default_factory=set)
+    """Attributes whose owners are among these, so that others may have them."""
     pages: int = 0
 
     def is_full(self) -> bool:

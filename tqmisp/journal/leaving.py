@@ -116,8 +116,12 @@ class Leaving:
         """Note indicators that the reading has come across."""
         insert_rows(connection, seen, [(key, self._target) for key in keys], known=True)
 
-    def find_absent(self, connection: Connection, run: int) -> None:
-        """Put on the list whatever the reading has not come across, and drop what was never delivered of that."""
+    def find_absent(self, connection: Connection, run: int) -> list[bytes]:
+        """Put on the list whatever the reading has not come across, and drop what was never delivered of that.
+
+        Returns:
+            The attributes that were to be those of what is dropped.
+        """
         met = select(seen.c.indicator_id).where(
             seen.c.indicator_id == ledger.c.indicator_id, seen.c.target_id == self._target
         )
@@ -130,6 +134,9 @@ class Leaving:
                 absent.where(ledger.c.target_id == self._target, ~met.exists(), ledger.c.state == State.LIVE, ~listed),
             )
         )
-        undelivered = (State.MERGED, State.QUARANTINED, State.PLANNED)
-        gone = (ledger.c.target_id == self._target, ~met.exists(), ledger.c.state.in_(undelivered))
-        connection.execute(delete(ledger).where(*gone, text(f"({ASIDE})")))
+        undelivered = (State.QUARANTINED, State.PLANNED)
+        gone = (ledger.c.target_id == self._target, ~met.exists(), text(f"({ASIDE})"))
+        heirless = select(ledger.c.uuid).where(*gone, ledger.c.state.in_(undelivered))
+        uuids = list(connection.scalars(heirless))
+        connection.execute(delete(ledger).where(*gone, ledger.c.state.in_((State.MERGED, *undelivered))))
+        return uuids

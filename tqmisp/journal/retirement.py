@@ -58,7 +58,11 @@ class Retirement:
         """List the attributes of all indicators that a complete reading has not come across."""
         if self._ledger.is_of_this_reading:
             return
-        await self._database.do(lambda connection: self._leaving.find_absent(connection, self._run))
+
+        def work(connection: Connection) -> None:
+            self._rows.recall(connection, self._leaving.find_absent(connection, self._run))
+
+        await self._database.do(work)
         self._ledger.expect_leavers()
 
     async def listed(self) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, text
 
 from tqmisp.journal.bulk import Blob, change_rows, insert_rows, select_from, select_in
 from tqmisp.journal.holders import Holders, Place, having
-from tqmisp.journal.schema import ASIDE, PRESENT, State, events, ledger, refusals, slices
+from tqmisp.journal.schema import ASIDE, PRESENT, STALE, State, events, ledger, refusals, slices
 from tqmisp.model import EventRef, Planned
 from tqmisp.pipeline.protocols import Refusal
 
@@ -331,14 +331,16 @@ class Rows:
         """Delete what was promised with these slices and never found again."""
         if not numbers:
             return
-        connection.execute(
-            delete(ledger).where(
-                ledger.c.target_id == self.target,
-                ledger.c.slice_id.in_(numbers),
-                ledger.c.state == State.PLANNED,
-                text(f"({ASIDE})"),
-            )
-        )
+        here = (ledger.c.target_id == self.target, ledger.c.slice_id.in_(numbers), ledger.c.state == State.PLANNED)
+        query = select(ledger.c.indicator_id, ledger.c.uuid).where(*here, text(f"({ASIDE})"))
+        places = [(row[0], row[1]) for row in connection.execute(query)]
+        self.drop(connection, places)
+        self.recall(connection, [uuid for _, uuid in places])
+
+    def recall(self, connection: Connection, uuids: Sequence[bytes]) -> None:
+        """Have indicators looked at anew that have shared attributes whose owners have gone without being delivered."""
+        heirs = self.sharers(connection, uuids) if uuids else {}
+        self.change(connection, [(key, uuid, {"stamp": STALE}) for uuid, key in heirs.items()])
 
     def add_refusals(self, connection: Connection, refused: Sequence[Refusal], run: int) -> None:
         """Insert refusals, in place of earlier ones of the same indicators."""

@@ -76,15 +76,18 @@ class Settlement:
     async def left(self) -> list[int]:
         """The indicators whose attributes may not be in MISP as ThreatQ has them, though a reading has not met them.
 
-        Dead runs have promised them, or have passed attributes on to them, and nothing has moved them in ThreatQ since.
+        Dead runs have promised them, or have passed attributes on to them, or whoever had their attributes has gone
+        without being delivered; and nothing has moved them in ThreatQ since.
         What is to be withdrawn anyway, or waits to be mended by a complete reading, is not among them.
         """
         target = self._rows.target
         unsettled = select(slices.c.id).where(slices.c.target_id == target, slices.c.closed_at.is_(None))
         promised = (ledger.c.state == State.PLANNED) & ledger.c.slice_id.in_(unsettled)
         changed = (ledger.c.state == State.LIVE) & (ledger.c.stamp == STALE) & (ledger.c.marks != b"")
+        recalled = (ledger.c.state == State.MERGED) & (ledger.c.stamp == STALE)
         listed = select(leaving.c.uuid).where(SAME).exists()
-        query = select(ledger.c.indicator_id).where(ledger.c.target_id == target, promised | changed, ~listed)
+        wanted = promised | changed | recalled
+        query = select(ledger.c.indicator_id).where(ledger.c.target_id == target, wanted, ~listed)
         query = query.where(text(f"({ASIDE})"))
         return sorted(set(await self._database.do(lambda connection: connection.scalars(query).all())))
 

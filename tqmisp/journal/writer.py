@@ -61,6 +61,7 @@ class Writer:
         rows.add_refusals(connection, held.refused, self._run)
         rows.restamp(connection, held.stamps)
         rows.drop(connection, held.drops)
+        rows.recall(connection, list(held.heirless))
         self._leaving.forget(connection, held.back)
         self._leaving.note(connection, held.leaving, self._run)
         self._leaving.see(connection, held.seen)
