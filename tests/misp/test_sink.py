@@ -254,6 +254,24 @@ async def test_a_request_for_reasons_that_is_too_large_is_cut_in_half() -> None:
         assert len(outcome.refused) == 12
 
 
+async def test_an_event_that_is_deleted_while_it_is_filled_is_no_end() -> None:
+    """Its place is taken by another one, where there is one; otherwise what was bound for it stays out."""
+
+    async def delete(request: web.Request, handler: Handler) -> web.StreamResponse:
+        held = here.store.event(REF.uuid)
+        assert held is not None
+        here.store.drop_event(held)
+        return await handler(request)
+
+    async with rig(fault("/events/edit", delete), instead=lambda _: OTHER) as here:
+        outcome = await here.sink.deliver(part(domains(25)))
+        assert [ref for _, ref in outcome.elsewhere] == [OTHER] * 25
+        assert len(here.values(OTHER)) == 25
+    async with rig(fault("/events/edit", delete)) as here:
+        outcome = await here.sink.deliver(part(domains(25)))
+        assert set(codes(outcome).values()) == {("filtered", "event_blocked")}
+
+
 async def test_a_twin_in_the_same_event_is_named() -> None:
     """A value that only MISP takes for one that it has is refused with that reason."""
     async with rig() as here:

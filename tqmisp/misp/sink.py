@@ -111,7 +111,13 @@ class MispSink:
             outcome.refused += [(item, refusal(item, "filtered", "event_blocked", BLOCKED)) for item in items]
             return
         if here == ref:
-            await self._bring(ref, items, outcome)
+            try:
+                await self._bring(ref, items, outcome)
+            except MispRefused as error:
+                if error.status != 404 or ref.uuid in await self.reader.events([ref.uuid]):
+                    raise
+                self._there.discard(ref.uuid)  # people have deleted it meanwhile
+                await self._bring_new(ref, items, outcome)
             return
         moved: Outcome[EventRef, Planned] = Outcome()
         await self._bring(here, items, moved)
