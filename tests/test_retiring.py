@@ -345,6 +345,25 @@ async def test_going_back_to_a_wider_selection_brings_back_what_a_narrower_one_h
         assert attribute(here, "d0.example").to_ids
 
 
+async def test_a_data_collection_that_was_widened_is_read_completely(tmp_path: Path) -> None:
+    """Nothing in ThreatQ but the collection has changed since the last run."""
+    lib, least = library(20, touched_at="2026-01-01 00:00:00", score=3), 5
+    lib.add([{"type": DOMAIN, "value": "late.example", "score": 9} | ACTIVE])
+
+    @web.middleware
+    async def shared(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path != "/api/search/query":
+            return await handler(request)
+        held = {"criteria": {}, "filters": {"+and": [{"score": {"+gte": least}}]}}
+        return web.json_response({"total": 1, "data": [{"id": 1, "name": "Shared", "json": {"api_query": held}}]})
+
+    async with world(lib, tmp_path, of_threatq=[shared]) as here:
+        here.settings = replace(here.settings, selection=replace(here.settings.selection, collection="Shared"))
+        assert only(await here.run()).created == 1
+        least = 3
+        assert only(await here.run()).created == 20
+
+
 async def test_another_misp_under_the_same_name_is_noticed(tmp_path: Path) -> None:
     """What one has is not taken for delivered to the other, and a MISP that has moved is the same."""
     lib = library(20)

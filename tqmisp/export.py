@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import anyio
 import orjson
@@ -41,6 +42,7 @@ from tqmisp.pipeline.retry import RetryPolicy
 from tqmisp.pipeline.stop import Stop
 from tqmisp.threatq.client import ThreatQClient
 from tqmisp.threatq.lookup import Lookup
+from tqmisp.threatq.search import Search
 from tqmisp.threatq.source import ThreatQSource
 from tqmisp.transfer import Place, Transfer, mapper_for
 from tqmisp.verification import Verdict, Verification
@@ -306,7 +308,7 @@ class Export:
     async def _run(self, target: int, number: int, receipt: Receipt, *, full: bool) -> None:
         settings, journal = self._settings, self._journal
         transfer = await self._open(target, number)
-        scope = _scope(settings)
+        scope = _scope(settings, await Search(self._threatq, settings.selection).collection())
         await journal.keep_watermark(target, scope)
         mark = None if full else await journal.watermark(target, scope)
         selection = settings.selection
@@ -369,9 +371,10 @@ def _tuned() -> Iterator[None]:
         gc.set_threshold(*thresholds)
 
 
-def _scope(settings: Settings) -> str:
-    """Changes when a change of the settings makes it necessary to look at everything again."""
+def _scope(settings: Settings, collection: dict[str, Any] | None) -> str:
+    """Changes with the settings, or the data collection, where that makes it necessary to look at everything again."""
     parts = [asdict(settings.selection), asdict(settings.mapping), settings.events.namespace, settings.threatq.url]
+    parts += [] if collection is None else [collection]
     return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

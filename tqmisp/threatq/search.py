@@ -63,8 +63,7 @@ class Search:
         )
         if self._wide:
             self._selection = query.widened(self._selection)
-        if self._selection.collection is not None:
-            self._saved = await self._collection(self._selection.collection)
+        self._saved = await self.collection()
         for self._fields in query.FIELD_CHOICES:
             try:
                 return await self.count(window)
@@ -171,13 +170,18 @@ class Search:
                 return None
             params = {"limit": str(LIST_LIMIT), "offset": str(len(rows))}
 
-    async def _collection(self, name: str) -> dict[str, Any]:
-        """Criteria and filters of a data collection, with all its tests: to leave one out would select more.
+    async def collection(self) -> dict[str, Any] | None:
+        """Criteria and filters of the data collection of the selection, with all its tests; None where it has none.
+
+        To leave a test out would select more.
 
         Raises:
             ConfigError: the account sees none of that name.
             ThreatQRefused: it is held in a form that is not known.
         """
+        name = self._selection.collection
+        if name is None:
+            return None
         rows = await self._list("/api/search/query") or []
         for row in rows:
             if row.get("name") == name:
