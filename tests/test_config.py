@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from tqmisp.config import LocalSettings, Settings, ThreatQSettings, load, load_part
+from tqmisp.config.database import without_password
 from tqmisp.config.describe import example, purposes
 from tqmisp.config.layers import SHORT, variable
 from tqmisp.config.load import section_kinds
@@ -166,6 +167,15 @@ MISTAKES: list[tuple[str, dict[str, str], dict[str, Any], str]] = [
     ("", {"TQMISP_MISP__URL": "https://"}, {}, "is 'https://'; expected an address such as"),
     ("", {"TQMISP_MISP__URL": "https://[::1"}, {}, "is 'https://[::1'; expected an address such as"),
     ("", {"TQMISP_MISP__URL": "https://u:hush@m.example"}, {}, "is an address with a user or password; expected"),
+    ("", {"TQMISP_MISP__URL": "u:hush@m.example"}, {}, "is an address with a user or password; expected"),
+    ("", {"TQMISP_MISP__PROXY": "u:hush@proxy:3128"}, {}, "is an address with a user or password; expected an address"),
+    ("", {"TQMISP_THREATQ__URL": "u:hush@tq.example"}, {}, "is an address with a user or password; expected"),
+    (
+        "[state]\npath = ['u:hush@db/tq']",
+        {},
+        {},
+        "state.path is an address with a user or password; expected some text.",
+    ),
     ("", {"TQMISP_THREATQ__URL": "a b"}, {}, "is 'a b'; expected an address such as https://threatq.example"),
     # values that do not go together
     ("[events]\ndistribution = 4", {}, {}, "events.sharing_group_id (or TQMISP_EVENTS__SHARING_GROUP_ID in the"),
@@ -306,6 +316,27 @@ def test_the_state_may_be_a_database() -> None:
     loaded = _settings("[state]\npath = 'postgresql+psycopg://tq:hush%21hush@db.example/tq'\n")
     assert loaded.state.place == "postgresql+psycopg://tq:hush%21hush@db.example/tq"
     assert {"hush%21hush", "hush!hush"} <= set(loaded.secrets())
+
+
+def test_the_state_may_be_a_database_whose_password_is_a_parameter() -> None:
+    """One is as secret there as before the host."""
+    path = "postgresql+psycopg://db/tq?user=tq&password=hush%21hush&sslpassword=key-hush&passfile=/etc/pass"
+    assert {"hush%21hush", "hush!hush", "key-hush"} <= set(_settings("", {"TQMISP_STATE": path}).secrets())
+    assert without_password(path) == "postgresql+psycopg://db/tq?user=tq"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://tq:hush@db.example/tq", "postgresql://tq@db.example/tq"),
+        ("postgresql://tq:hu@sh@db.example:5432/tq", "postgresql://tq@db.example:5432/tq"),
+        ("postgresql://tq:hush@db.example:port/tq", "postgresql://…"),
+        ("postgresql://db.example/tq?sslmode=require", "postgresql://db.example/tq?sslmode=require"),
+    ],
+)
+def test_the_url_of_a_database_without_its_password(url: str, shown: str) -> None:
+    """It is shown in a status, where others look on."""
+    assert without_password(url) == shown
 
 
 @pytest.mark.parametrize(("mode", "warned"), [(0o600, 0), (0o640, 0), (0o644, 2)])

@@ -138,9 +138,3 @@ def test_hostile_words_in_a_status() -> None:
     assert _is_harmless(shown)
     assert len(shown) < 4_000
     assert "Slices promised and not confirmed: 2" in shown
-
-
-def test_the_url_of_a_database_without_its_password() -> None:
-    """It is shown in a status, where others look on."""
-    assert render.without_password("postgresql://tq:hush@db.example/tq") == "postgresql://tq@db.example/tq"
-    assert render.without_password("postgresql://db.example/tq") == "postgresql://db.example/tq"

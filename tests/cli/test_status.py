@@ -132,6 +132,15 @@ def test_who_is_at_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "Nobody is at work." in _status(capsys, "--state", str(tmp_path))[1]
 
 
+def test_the_password_of_a_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is in none of the places that name the journal."""
+    url = f"sqlite:///file:{tmp_path}/journal.db?uri=true&password=hush-hush"
+    shown = [_status(capsys, "--state", url, *option)[1] for option in ([], ["--json"])]
+    assert main(["report", "--state", url, "--output", "page.html"]) == 0
+    shown.append((tmp_path / "page.html").read_text())
+    assert all("journal.db" in text and "hush" not in text for text in shown)
+
+
 def test_a_journal_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Something else under its name is a mistake of the configuration."""
     (tmp_path / "journal.sqlite").write_text("this is no database, but it is long enough to be taken for one" * 20)

@@ -236,10 +236,3 @@ def finding_rows(found: Sequence[Finding]) -> RenderableType:
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def without_password(url: str) -> str:
-    """The URL of a database as it may be shown."""
-    before, at, after = url.rpartition("@")
-    scheme, _, rest = before.partition("://")
-    return f"{scheme}://{rest.partition(':')[0]}@{after}" if at else url

@@ -12,6 +12,7 @@ import orjson
 
 from tqmisp.cli import common, options, render
 from tqmisp.config import LocalSettings
+from tqmisp.config.database import without_password
 from tqmisp.journal.store import Journal, RunRecord
 
 
@@ -66,7 +67,7 @@ async def know(journal: Journal | None, settings: LocalSettings, *, runs: int, s
     """What an open journal knows, as plain data."""
     place = settings.state.place
     return {
-        "state": str(place) if isinstance(place, Path) else render.without_password(place),
+        "state": str(place) if isinstance(place, Path) else without_password(place),
         "runs": [run_line(record) for record in await journal.runs(runs)] if journal else [],
         "targets": [await _target(journal, number, name, url, samples) for number, name, url in await journal.targets()]
         if journal

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import platformdirs
 
+from tqmisp.config import database
 from tqmisp.misp.options import EventOptions, MispOptions
 from tqmisp.misp.policy import MappingPolicy
 from tqmisp.misp.retire import RetireOptions
@@ -90,6 +91,7 @@ class LocalSettings:
     def secrets(self) -> Iterator[str]:
         """Yield every value that must never be shown."""
         yield from _passwords(self.state.path)
+        yield from database.passwords(self.state.path)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{each.name}={getattr(self, each.name)!r}" for each in fields(self))

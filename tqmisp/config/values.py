@@ -19,6 +19,9 @@ from tqmisp.config.rules import RULES
 _SHOWN = 60
 """Characters of a wrong value that an error quotes."""
 
+_ADDRESSES = ("url", "proxy", "state.path")
+"""How the keys of addresses end; one without a scheme may hold a password all the same, as curl takes it."""
+
 PATHS = {"state.path", "output.log_file", "metrics.textfile"} | {
     f"{server}.{key}" for server in ("threatq", "misp") for key in ("ca_file", "client_cert_file", "client_key_file")
 }
@@ -92,7 +95,7 @@ class Written:
 
     def _sentence(self, expected: str) -> str:
         shown = repr(self.value) if isinstance(self.value, str) else json.dumps(self.value)
-        if "@" in shown and "://" in shown:
+        if "@" in shown and ("://" in shown or self.dotted.endswith(_ADDRESSES)):
             shown = "an address with a user or password"
         if len(shown) > _SHOWN:
             shown = shown[: _SHOWN - 1] + "…"
