@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from tqmisp.config import LocalSettings, Settings, ThreatQSettings, load, load_part
+from tqmisp.config import LocalSettings, Settings, ThreatQSettings, keyring, load, load_part
 from tqmisp.config.database import without_password
 from tqmisp.config.describe import example, purposes
 from tqmisp.config.layers import SHORT, variable
@@ -191,6 +191,10 @@ MISTAKES: list[tuple[str, dict[str, str], dict[str, Any], str]] = [
     # references
     ("", {"TQMISP_MISP__KEY": "env:NOWHERE"}, {}, "refers to the environment variable NOWHERE, which is not set."),
     ("", {"TQMISP_MISP__KEY": "file:/nowhere/key"}, {}, "refers to /nowhere/key, which cannot be read: No such file"),
+    ("", {"TQMISP_MISP__KEY": "\r\n"}, {}, "TQMISP_MISP__KEY in the environment is empty; expected text, or env:NAME"),
+    ("", {"TQMISP_MISP__KEY": "hu\nsh"}, {}, "TQMISP_MISP__KEY in the environment holds a line break or another"),
+    ("[misp]\nkey = 'env:K'", {"K": "hush\0"}, {}, "misp.key holds a line break or another character that no header"),
+    ("", {"TQMISP_THREATQ__CLIENT_SECRET": "hush\thush"}, {}, "CLIENT_SECRET in the environment holds a line break or"),
     # hostile text is spelled out
     ("", {"TQMISP_STATUS": "x", "TQMISP_EVENTS__TIMEZONE": "\x1b[31m\u202e"}, {}, r"is '\x1b[31m\u202e'; expected"),
 ]
@@ -287,6 +291,21 @@ def test_secrets_may_be_references(tmp_path: Path) -> None:
     assert loaded.misp.key.get_secret_value() == "from elsewhere"
     assert loaded.threatq.password is not None
     assert loaded.threatq.password.get_secret_value() == "from a file"
+
+
+@pytest.mark.parametrize(
+    ("written", "env"),
+    [("env:MY_KEY", {"MY_KEY": "key\n"}), ("keyring:misp/me", {}), ("x", {"TQMISP_MISP__KEY": "key\r\n"})],
+)
+def test_a_line_break_is_no_part_of_a_secret(
+    written: str, env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it was kept: no header could carry it."""
+    monkeypatch.setattr(keyring, "read", {"misp/me": "key\n"}.__getitem__)
+    loaded = load(_write(SMALL.replace("misp-secret-key", written)), env=env)
+    assert loaded.misp.key.get_secret_value() == "key"
+    given = _settings("", None, **{"misp.key": SecretStr("key\n")})
+    assert given.misp.key.get_secret_value() == "key"
 
 
 def test_a_reference_that_counts_less_is_not_followed() -> None:

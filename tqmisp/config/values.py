@@ -27,6 +27,9 @@ PATHS = {"state.path", "output.log_file", "metrics.textfile"} | {
 }
 """Relative ones are relative to the file that names them."""
 
+_IN_HEADERS = {"misp.key", "threatq.client_secret"}
+"""Secrets that a header carries, as they are or by HTTP Basic."""
+
 _WORDS = {
     str: "text",
     int: "a whole number",
@@ -102,16 +105,19 @@ class Written:
         return f"is {shown}; expected {expected}"
 
     def _secret(self, env: Mapping[str, str]) -> SecretStr:
-        """The secret itself, or from where it refers to."""
-        if isinstance(self.value, SecretStr):
-            return self.value
+        """The secret itself, or from where it refers to; a line break at its end belongs to where it was kept."""
         expected = words(SecretStr)
-        value = self.value
-        if not isinstance(value, str):
+        if isinstance(self.value, SecretStr):
+            value = self.value.get_secret_value()
+        elif isinstance(self.value, str):
+            value = self._looked_up(self.value, env)
+        else:
             raise Mistake(f"is not text; expected {expected}")
-        value = self._looked_up(value, env)
+        value = value.rstrip("\r\n")
         if not value:
             raise Mistake(f"is empty; expected {expected}")
+        if self.dotted in _IN_HEADERS and not value.isprintable():
+            raise Mistake(f"holds a line break or another character that no header can carry; expected {expected}")
         return SecretStr(value)
 
     def _looked_up(self, value: str, env: Mapping[str, str]) -> str:
@@ -124,12 +130,12 @@ class Written:
         elif value.startswith("file:"):
             path = self.layer.folder / Path(value.removeprefix("file:")).expanduser()
             try:
-                value = path.read_text(encoding="utf-8").rstrip("\r\n")
+                value = path.read_text(encoding="utf-8")
             except UnicodeDecodeError:
                 raise Mistake(f"refers to {path}, which is not UTF-8 text") from None
             except OSError as error:
                 raise Mistake(f"refers to {path}, which cannot be read: {error.strerror}") from error
-            if not value:
+            if not value.strip("\r\n"):
                 raise Mistake(f"refers to {path}, which is empty")
         elif value.startswith("keyring:"):
             try:
