@@ -97,6 +97,13 @@ def test_variables_are_read_as_what_is_needed(name: str, value: str, section: st
     assert getattr(getattr(_settings(env={name: value}), section), key) == expected
 
 
+def test_variables_of_ones_own() -> None:
+    """What a secret refers to may look like a setting; what is empty is not set."""
+    text = SMALL.replace("misp-secret-key", "env:TQMISP_MISP_KEY")
+    loaded = load(_write(text), env={"TQMISP_MISP_KEY": "mine", "TQMISP_MISP_VERIFY_TLS": ""})
+    assert loaded.misp.key.get_secret_value() == "mine"
+
+
 def test_dates_may_stand_without_quotes() -> None:
     """TOML's own dates are taken; one with a zone is brought to UTC."""
     loaded = _settings("[selection]\nsince = 2026-01-01\nuntil = 2026-02-01T02:00:00+02:00\n")
@@ -121,6 +128,18 @@ MISTAKES: list[tuple[str, dict[str, str], dict[str, Any], str]] = [
         {},
         "TQMISP_SCORE_TRESHOLD in the environment is no setting; did you mean TQMISP_SCORE_THRESHOLD?",
     ),
+    ("", {"TQMISP_MISP_VERIFY_TLS": "no"}, {}, "is no setting; did you mean TQMISP_MISP__VERIFY_TLS?"),
+    ("", {"TQMISP_RETIRE_POLICY": "leave"}, {}, "is no setting; did you mean TQMISP_RETIRE__POLICY?"),
+    ("", {"TQMISP_EVENTS_PUBLISH": "yes"}, {}, "is no setting; did you mean TQMISP_EVENTS__PUBLISH?"),
+    (
+        "",
+        {"TQMISP_MISP_KEY": "hush"},
+        {},
+        "TQMISP_MISP_KEY in the environment is no setting; did you mean TQMISP_MISP__",
+    ),
+    # what has moved
+    ("[pipeline]\nslice_items = 10", {}, {}, "pipeline.slice_items is not known; did you mean events.slice_size?"),
+    ("", {"TQMISP_PIPELINE__SLICE_ITEMS": "1"}, {}, "is not known; did you mean TQMISP_EVENTS__SLICE_SIZE?"),
     # wrong types; text is no number in a file
     ("[events]\nslice_size = '10'", {}, {}, "events.slice_size is '10'; expected a whole number from 1 to 25,000."),
     ("[misp]\nverify_tls = 'no'", {}, {}, "tqmisp.toml: misp.verify_tls is 'no'; expected true or false."),
@@ -161,6 +180,8 @@ MISTAKES: list[tuple[str, dict[str, str], dict[str, Any], str]] = [
     ("[selection]\nsince = '2026-02-30'", {}, {}, "selection.since is '2026-02-30'; expected YYYY-MM-DD or"),
     ("[misp]\nread_timeout = inf", {}, {}, "misp.read_timeout is Infinity; expected a number of seconds, more than 0."),
     ("", {}, {"score_threshold": 11}, "--score-threshold is 11; expected a number from 0 to 10."),
+    ("[retire]\nshare = 10", {}, {}, "retire.share is 10; expected a number from 0 to 1, such as 0.1 for a tenth."),
+    ("[retire]\nshare = -0.1", {}, {}, "retire.share is -0.1; expected a number from 0 to 1"),
     # addresses
     ("", {"TQMISP_MISP__URL": "misp.example"}, {}, "is 'misp.example'; expected an address such as https://misp"),
     ("", {"TQMISP_MISP__URL": "ftp://misp.example"}, {}, "is 'ftp://misp.example'; expected an address such as"),

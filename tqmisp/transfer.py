@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from operator import attrgetter
 from typing import TypedDict
@@ -325,7 +325,7 @@ class Transfer:
         return [Heard(self._sink, self._place.listener, progress)] * self._settings.misp.consumers
 
     def _bounds(self, progress: Progress) -> _Bounds:
-        limits = replace(self._settings.pipeline, slice_items=self._settings.events.slice_size)
+        limits = Limits(**asdict(self._settings.pipeline) | {"slice_items": self._settings.events.slice_size})
         producers = self._settings.threatq.producers
         return {
             "size_of": _size_of,

@@ -13,7 +13,7 @@ import platformdirs
 from pydantic import SecretStr
 
 from tqmisp.config.describe import purposes
-from tqmisp.config.layers import Layer, read_environment, read_file, read_overrides, variable
+from tqmisp.config.layers import PREFIX, Layer, read_environment, read_file, read_overrides, variable
 from tqmisp.config.near import did_you_mean
 from tqmisp.config.rules import conflicts
 from tqmisp.config.settings import LocalSettings, Settings
@@ -21,6 +21,9 @@ from tqmisp.config.values import Mistake, Written
 from tqmisp.errors import ConfigError
 
 S = TypeVar("S", bound=LocalSettings)
+
+_MOVED = {"pipeline.slice_items": "events.slice_size", "pipeline.producers": "threatq.producers"}
+"""Keys of earlier versions, and what does their work now."""
 
 
 def default_places() -> tuple[Path, ...]:
@@ -74,6 +77,7 @@ def load_part(
     reading = _Reading(layers, env)
     for layer in layers:
         reading.look_for_strangers(layer)
+    reading.look_for_slips()
     sections = {name: reading.section(name, options) for name, options in section_kinds(kind).items()}
     settings: S | None = None
     if not reading.problems:
@@ -113,6 +117,18 @@ class _Reading:
             for key in sorted(set(values) - set(self.known[section])):
                 advice = _advice(layer, key, self.known[section], f"{section}.")
                 self.problems.append(f"{layer.where(f'{section}.{key}')} is not known; {advice}")
+
+    def look_for_slips(self) -> None:
+        """Find variables that lack one underscore of two: they would change nothing, and nobody would be told.
+
+        One that a secret refers to has a name of the user's own.
+        """
+        longer = {f"{section}_{key}": f"{section}.{key}" for section, keys in self.known.items() for key in keys}
+        values = [value for layer in self.layers for section in layer.values.values() for value in section.values()]
+        for name in sorted(name for name, value in self.env.items() if name.startswith(PREFIX) and value):
+            dotted = longer.get(name.removeprefix(PREFIX).lower())
+            if dotted is not None and f"env:{name}" not in values:
+                self.problems.append(f"{name} in the environment is no setting; did you mean {variable(dotted)}?")
 
     def section(self, name: str, kind: type) -> Any:  # noqa: ANN401  an option object
         """Build the option object of a section; None after a mistake."""
@@ -168,10 +184,11 @@ class _Reading:
 
 
 def _advice(layer: Layer, word: str, known: Sequence[str], prefix: str) -> str:
-    hint = did_you_mean(word, known)
+    near = did_you_mean(word, known)
+    hint = _MOVED.get(prefix + word) or (prefix + near if near else None)
     if hint is None:
         return f"expected one of {', '.join(known)}."
-    return f"did you mean {variable(prefix + hint) if layer.kind == 'environment' else prefix + hint}?"
+    return f"did you mean {variable(hint) if layer.kind == 'environment' else hint}?"
 
 
 def _exposure(written: Written) -> str | None:

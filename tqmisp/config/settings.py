@@ -16,7 +16,7 @@ from tqmisp.misp.options import EventOptions, MispOptions
 from tqmisp.misp.policy import MappingPolicy
 from tqmisp.misp.retire import RetireOptions
 from tqmisp.observe.options import MetricsOptions, NotifyOptions
-from tqmisp.pipeline.limits import Limits
+from tqmisp.pipeline.limits import PipelineOptions
 from tqmisp.schedule.options import ScheduleOptions
 from tqmisp.threatq.options import Selection, ThreatQOptions
 
@@ -129,7 +129,7 @@ class Settings(ThreatQSettings):
     selection: Selection = field(default_factory=Selection)
     events: EventOptions = field(default_factory=EventOptions)
     mapping: MappingPolicy = field(default_factory=MappingPolicy)
-    pipeline: Limits = field(default_factory=Limits)
+    pipeline: PipelineOptions = field(default_factory=PipelineOptions)
     retire: RetireOptions = field(default_factory=RetireOptions)
     run: RunOptions = field(default_factory=RunOptions)
     schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
