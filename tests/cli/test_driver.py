@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import stat
 import tomllib
 from collections.abc import Iterator
@@ -10,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from tests.cli.terminal import on_terminal
+from tests.transport.tls import make_certificates
 from tqmisp.cli import driver, main
 from tqmisp.threatq import connectors
 from tqmisp.threatq.connectors import ConnectorSettings
@@ -160,6 +163,26 @@ def test_a_quiet_run_in_a_folder(
     log = _texts((tmp_path / "logs" / "tq-misp-export.log").read_text())
     assert any("Completed execution of the MISP Export Connector in" in line for line in log)
     assert not any("DEBUG" in line for line in log)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates")
+def test_the_way_to_threatq_is_remembered(
+    servers: dict[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the environment named for the first run is kept, with its files where they are, and found by the second."""
+    anyio.run(make_certificates, tmp_path)
+    (tmp_path / "config").mkdir()
+    proxy = servers["threatq"]["url"]  # it takes a request to a proxy as one to itself
+    files = {"ca_file": "server.pem", "client_cert_file": "client.pem", "client_key_file": "client.key"}
+    with monkeypatch.context() as patched:
+        for key, value in {**files, "proxy": proxy}.items():
+            patched.setenv(f"TQMISP_THREATQ__{key.upper()}", value)
+        patched.setattr("sys.stdin", io.StringIO("\n".join(_answers(servers)) + "\n"))
+        assert driver.main(["-c", "config"]) == 0
+    kept = tomllib.loads((tmp_path / "config" / FILE).read_text())["threatq"]
+    assert {key: kept[key] for key in files} == {key: str(tmp_path / name) for key, name in files.items()}
+    assert kept["proxy"] == proxy
+    assert driver.main(["-c", "config"]) == 0
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from pydantic import SecretStr
 
 from tqmisp.cli import common
 from tqmisp.config import ThreatQSettings, load_part
+from tqmisp.config.values import PATHS
 from tqmisp.errors import ConfigError, ThreatQError
 from tqmisp.log import get_logger
 from tqmisp.observe import logs
 from tqmisp.threatq import connectors
 from tqmisp.threatq.client import ThreatQClient
+from tqmisp.threatq.options import ThreatQOptions
 
 FILE = "tq-misp-export.toml"
 CONNECTOR_NAME = "MISP Export"
@@ -38,7 +41,7 @@ client_id = {client_id}
 email = {email}
 password = {password}
 verify_tls = {verify_tls}
-{ca_file}
+{reach}
 [connector]
 name = {connector}
 
@@ -166,7 +169,7 @@ def _write(file: Path, settings: ThreatQSettings) -> None:
         email=_quoted(options.email or ""),
         password=_quoted(password),
         verify_tls=str(options.verify_tls).lower(),
-        ca_file=f"ca_file = {_quoted(options.ca_file)}\n" if options.ca_file else "",
+        reach="".join(_reach(options)),
         connector=_quoted(settings.connector.name),
     )
     draft = file.with_name(f".{file.name}.new")
@@ -176,6 +179,15 @@ def _write(file: Path, settings: ThreatQSettings) -> None:
         draft.replace(file)
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}.") from error
+
+
+def _reach(options: ThreatQOptions) -> Iterator[str]:
+    """What the environment says about the way to ThreatQ; a later run may be without it, and in another folder."""
+    for key in ("ca_file", "client_cert_file", "client_key_file", "proxy"):
+        value = getattr(options, key)
+        if value is not None:
+            kept = str(Path(value).absolute()) if f"threatq.{key}" in PATHS else value
+            yield f"{key} = {_quoted(kept)}\n"
 
 
 def _quoted(text: str) -> str:
