@@ -61,9 +61,19 @@ def test_without_questions(
     assert json.loads(capsys.readouterr().out)["targets"][0]["balanced"]
 
 
-def test_for_machines(servers: Servers, secrets: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("wanted", ["option", "environment"])
+def test_for_machines(
+    wanted: str,
+    servers: Servers,
+    secrets: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """One document, and nothing else on stdout."""
-    assert main(["init", "--yes", "--json", *_answers(servers), *secrets]) == 0
+    if wanted == "environment":
+        monkeypatch.setenv("TQMISP_JSON", "1")
+    option = ["--json"] if wanted == "option" else []
+    assert main(["init", "--yes", *option, *_answers(servers), *secrets]) == 0
     assert json.loads(capsys.readouterr().out) == {"config": "tqmisp.toml", "secrets": {}, "findings": []}
 
 

@@ -106,7 +106,8 @@ def init(
     target = config or FILE
     if target.exists() and not force:
         raise ConfigError(f"{target} exists already; --force replaces it.")
-    common.local_settings(Path(os.devnull), {"verbose": verbose, "log_file": log_file, "log_format": log_format})
+    output = {"json": json, "verbose": verbose, "log_file": log_file, "log_format": log_format}
+    local = common.local_settings(Path(os.devnull), output)
     values: dict[str, Any] = {}
     if from_ is not None:
         inherited = inherit(from_)
@@ -125,7 +126,7 @@ def init(
     written = {dotted: _seen_from(target, dotted, value) for dotted, value in (values | kept).items()}
     save(target, document(written, _heading()), replace=force)
     findings = _look_at(target)
-    if json:
+    if local.output.json:
         common.print_json({"config": str(target), "secrets": kept, "findings": [asdict(each) for each in findings]})
     else:
         common.print_result(_result(target, kept, findings))
