@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -174,6 +176,33 @@ def test_a_reader_that_leaves(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait() == 1
+
+
+DRIVER = "import sys; from tqmisp.cli.driver import main; sys.exit(main(['-c', 'absent']))"
+
+
+@pytest.mark.parametrize(
+    ("closed", "argv", "code", "told"),
+    [
+        ("2>&-", ["-m", "tqmisp", "status", "--state", "absent"], 0, "No run has been recorded here."),
+        ("2>&-", ["-m", "tqmisp", "run"], 2, ""),
+        (">&-", ["-m", "tqmisp", "status", "--state", "absent"], 0, ""),
+        ("<&-", ["-m", "tqmisp", "init"], 2, "There is nobody to ask"),
+        (">&-", ["-c", DRIVER], 2, ""),
+        ("2>&-", ["-c", DRIVER], 2, "The configuration folder absent does not exist"),
+    ],
+)
+def test_a_stream_that_is_closed(closed: str, argv: list[str], code: int, told: str) -> None:
+    """What would go there goes nowhere, and all else is as ever."""
+    done = subprocess.run(  # noqa: S603  our own program
+        ["/bin/sh", "-c", f'exec "$0" "$@" {closed}', sys.executable, *argv],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert told in done.stdout + done.stderr
+    assert told or not done.stdout + done.stderr
 
 
 @pytest.mark.usefixtures("config", "runs")

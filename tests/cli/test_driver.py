@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import stat
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,6 +108,35 @@ def test_ctrl_c_at_a_question(tmp_path: Path) -> None:
         assert terminal.interrupt() == 130
         assert "Traceback" not in terminal.shown
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_end_of_input_at_the_password(tmp_path: Path) -> None:
+    """Ctrl-D there is no answer, as at the other questions."""
+    with on_terminal("-c", DRIVER, cwd=tmp_path) as terminal:
+        for question in ("ThreatQ Host: ", "Connector Name: ", "Client ID: ", "E-Mail Address: "):
+            terminal.expect(question)
+            terminal.type("x.example")
+        terminal.expect("Password: ")
+        terminal.press(b"\x04")
+        assert terminal.end() == 2
+    assert re.search("\n[^\n]* ERROR: There is no configuration yet, and nobody to ask", terminal.shown)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("argv", "code"), [(["-v", "3", "-c", "absent"], 2), ([], 1)], ids=["log", "question"])
+def test_a_reader_that_leaves(argv: list[str], code: int) -> None:
+    """``tq-misp-export ... | head`` goes on quietly, though nobody reads the rest of the log; it asks nobody."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(  # noqa: S603  our own program
+        [sys.executable, "-c", DRIVER, *argv],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (code, "")
 
 
 def test_the_run_of_the_guide(

@@ -258,6 +258,19 @@ def test_nobody_to_ask(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     assert not list(tmp_path.iterdir())
 
 
+def test_the_end_of_input_at_a_secret(tmp_path: Path) -> None:
+    """Ctrl-D there is no answer, as at the other questions."""
+    with on_terminal("-m", "tqmisp", "init", cwd=tmp_path) as terminal:
+        for question in ("ThreatQ address", "Client ID", "E-mail address"):
+            terminal.expect(question)
+            terminal.type("x.example")
+        terminal.expect("Password")
+        terminal.expect(": ")
+        terminal.press(b"\x04")
+        assert terminal.end() == 2
+    assert "\nerror: There is nobody to ask: standard input ended." in terminal.shown
+
+
 def test_relative_places_in_another_folder(servers: Servers, secrets: list[str], tmp_path: Path) -> None:
     """What was meant from here is written so that it is meant the same from there."""
     (tmp_path / "key").write_text(servers["misp"]["key"])

@@ -163,6 +163,24 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
         logs.configure(file=tmp_path / "absent" / "log")
 
 
+UNWRITABLE = """
+import logging, pathlib, sys
+from tqmisp.observe import logs
+logs.configure(file=pathlib.Path(sys.argv[1]) if sys.argv[1:] else None, stream="stdout")
+for _ in range(2):
+    logging.getLogger("tqmisp.test").error("%d retries", "the secret")
+"""
+
+
+@pytest.mark.parametrize("file", [[], ["tqmisp.log"]])
+def test_a_line_that_cannot_be_written(file: list[str], tmp_path: Path) -> None:
+    """Why is told once; the line itself never, as nothing has taken the secrets out of it."""
+    done = subprocess.run(  # noqa: S603  our own program
+        [sys.executable, "-c", UNWRITABLE, *file], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "error: the log cannot be written: TypeError\n")
+
+
 def test_warnings_of_python_are_logged(capsys: pytest.CaptureFixture[str]) -> None:
     """They take the same way, and no second one."""
     logs.configure()

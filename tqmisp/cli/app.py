@@ -25,6 +25,7 @@ from tqmisp.cli.sandbox import sandbox
 from tqmisp.cli.status import status
 from tqmisp.cli.verify import verify
 from tqmisp.observe import logs
+from tqmisp.observe.streams import silence, stand_in
 
 app = typer.Typer(
     name="tqmisp",
@@ -95,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments without the name of the program; by default those of the process.
     """
+    stand_in()
     logs.configure()
     logs.register(())
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -105,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:
-        common.quiet_stdout()
+        silence(sys.stdout)
         return 1
     except KeyboardInterrupt:
         return 130

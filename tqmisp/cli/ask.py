@@ -31,7 +31,10 @@ def ask_hidden(question: str) -> str:
         sys.stderr.write(f"{question}: ")
         sys.stderr.flush()
         return _line().rstrip("\r\n")
-    return getpass.getpass(f"{question}: ", stream=sys.stderr)
+    try:
+        return getpass.getpass(f"{question}: ", stream=sys.stderr)
+    except EOFError:
+        raise _nobody() from None
 
 
 def ask_number(question: str, default: float, most: float) -> float:
@@ -53,6 +56,11 @@ def confirm(question: str) -> bool:
 def _line() -> str:
     line = sys.stdin.readline()
     if not line:
-        sys.stderr.write("\n")
-        raise ConfigError(NOBODY)
+        raise _nobody()
     return line
+
+
+def _nobody() -> ConfigError:
+    """The error for input that ends at a question; ends the line of that question."""
+    sys.stderr.write("\n")
+    return ConfigError(NOBODY)

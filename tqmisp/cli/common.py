@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 import traceback
@@ -137,8 +136,3 @@ def _hint(error: BaseException) -> str | None:
     if isinstance(error, TqmispError):
         return None
     return "this is a fault in tqmisp; run again with -vv and report the traceback."
-
-
-def quiet_stdout() -> None:
-    """Stop writing to a pipe that nobody reads any more, as after ``| head``."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -16,6 +16,7 @@ from tqmisp.errors import ConfigError
 from tqmisp.log import get_logger
 from tqmisp.observe.metrics import Latest, served
 from tqmisp.observe.receipt import Receipt
+from tqmisp.observe.streams import silence
 from tqmisp.pipeline.stop import Stop, watch_signals
 from tqmisp.schedule import Result, Schedule, Timetable, health, systemd
 
@@ -83,7 +84,7 @@ class _Service:
             self._show(receipt, settings)
             sys.stdout.flush()
         except BrokenPipeError:
-            common.quiet_stdout()
+            silence(sys.stdout)
         code = common.exit_code(receipt, settings.run.max_rejects)
         return Result(code, _sentence(receipt, code))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -18,6 +19,7 @@ from tqmisp.errors import ConfigError, TqmispError
 from tqmisp.log import get_logger
 from tqmisp.observe import logs
 from tqmisp.observe.listener import Listener
+from tqmisp.observe.streams import silence, stand_in
 from tqmisp.threatq import connectors
 from tqmisp.threatq.client import ThreatQClient
 
@@ -34,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments without the name of the program; by default those of the process.
     """
+    stand_in()
     try:
         given = _parser().parse_args(argv)
     except SystemExit as end:
@@ -42,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _start_logging(given)
         return _main(given)
+    except BrokenPipeError:
+        silence(sys.stdout)
+        return 1
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001  the outermost place: nobody else would tell

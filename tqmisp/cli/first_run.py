@@ -143,7 +143,10 @@ def _ask_hidden(question: str) -> str:
     if not sys.stdin.isatty():
         return _ask(question)
     while True:
-        answer = getpass.getpass(f"{question}: ")
+        try:
+            answer = getpass.getpass(f"{question}: ")
+        except EOFError:
+            raise _nobody() from None
         if answer:
             return answer
 
@@ -151,12 +154,17 @@ def _ask_hidden(question: str) -> str:
 def _line() -> str:
     line = sys.stdin.readline()
     if not line:
-        sys.stdout.write("\n")
-        raise ConfigError(
-            "There is no configuration yet, and nobody to ask: standard input ended. "
-            "Run tq-misp-export once on a terminal, in the same folder or with the same -c."
-        )
+        raise _nobody()
     return line
+
+
+def _nobody() -> ConfigError:
+    """The error for input that ends at a question; ends the line of that question."""
+    sys.stdout.write("\n")
+    return ConfigError(
+        "There is no configuration yet, and nobody to ask: standard input ended. "
+        "Run tq-misp-export once on a terminal, in the same folder or with the same -c."
+    )
 
 
 def _write(file: Path, settings: ThreatQSettings) -> None:

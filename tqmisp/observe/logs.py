@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 from tqmisp import log
 from tqmisp.errors import ConfigError
+from tqmisp.observe.streams import silence
 from tqmisp.observe.terminal import escape
 
 MASK = "**********"
@@ -120,7 +122,21 @@ def _timestamp(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
 _ABOUT = [structlog.stdlib.add_log_level, structlog.stdlib.add_logger_name, _timestamp]
 
 
-class _Stream(logging.Handler):
+class _Discreet(logging.Handler):
+    """Says once why a line cannot be written, and never the line itself, which has not been through redaction."""
+
+    _told = False
+
+    def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802  the name is the library's
+        if not self._told:
+            self._told = True
+            error = sys.exception()
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            with suppress(Exception):  # it may be stderr itself that fails
+                sys.stderr.write(f"error: the log cannot be written: {reason}\n")
+
+
+class _Stream(_Discreet):
     """Writes to the stream as it is at that moment, so that a live display can put itself in between."""
 
     def __init__(self, name: str) -> None:
@@ -132,14 +148,20 @@ class _Stream(logging.Handler):
             stream = getattr(sys, self._name)
             stream.write(self.format(record) + "\n")
             stream.flush()
+        except BrokenPipeError:
+            silence(stream)
         except Exception:  # noqa: BLE001  as every handler does: a log must not end the work
             self.handleError(record)
+
+
+class _File(_Discreet, logging.handlers.WatchedFileHandler):
+    """Appends to a file, and finds it again after others have rotated it."""
 
 
 def _to_file(path: Path) -> logging.Handler:
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
-        return logging.handlers.WatchedFileHandler(path, encoding="utf-8", errors="backslashreplace")
+        return _File(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ConfigError(f"The log file {path} cannot be written: {error.strerror}.") from error
 
