@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -176,6 +177,22 @@ def test_a_reader_that_leaves(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait() == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [(["--sandbox", "--indicators", "300"], 0), (["--slice-size", "0"], 2)],  # the first says where the sandbox is
+)
+def test_a_reader_of_errors_that_leaves(argv: list[str], code: int) -> None:
+    """``tqmisp ... 2>&1 >result | head`` does its work, and ends with the code of it."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(  # noqa: S603  our own program
+        [sys.executable, "-m", "tqmisp", "run", *argv], stdout=subprocess.PIPE, stderr=writer, text=True, check=False
+    )
+    os.close(writer)
+    assert done.returncode == code
+    assert ("Balanced" in done.stdout) is (code == 0)
 
 
 DRIVER = "import sys; from tqmisp.cli.driver import main; sys.exit(main(['-c', 'absent']))"

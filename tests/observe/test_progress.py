@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import NoReturn
 
 import anyio
 import pytest
@@ -9,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from tqmisp.observe import progress as shown
-from tqmisp.observe.progress import View, show
+from tqmisp.observe.progress import Display, View, show
 from tqmisp.pipeline.adaptive import Knee
 from tqmisp.pipeline.progress import Progress
 
@@ -22,6 +23,13 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class Unread(io.StringIO):
+    """A pipe that nobody reads any more."""
+
+    def write(self, _text: str) -> NoReturn:
+        raise BrokenPipeError
 
 
 def half_way(total: int | None = 60_000) -> tuple[Progress, View]:
@@ -144,6 +152,20 @@ async def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch)
     line = out.getvalue().splitlines()[0]
     assert line.startswith("reading: 25,000 of 60,000 read")
     assert "\x1b" not in out.getvalue()
+
+
+async def test_a_reader_that_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The display falls silent, and what it tells of goes on."""
+    monkeypatch.setattr(shown, "LINE_SECONDS", 0)
+    progress, _ = half_way()
+    console = Display(file=Unread(), width=80)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(show, progress, console)
+        with anyio.fail_after(5):
+            while not console.quiet:
+                await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
 
 
 async def test_lines_where_the_cursor_cannot_be_moved(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from tqmisp.errors import ConfigError, Interrupted, MispError, ThreatQError, Tqm
 from tqmisp.log import get_logger
 from tqmisp.observe import logs
 from tqmisp.observe.receipt import Receipt
+from tqmisp.observe.streams import silence
 from tqmisp.observe.terminal import escape
 from tqmisp.pipeline.groups import first_error
 
@@ -84,9 +85,12 @@ def print_json(document: object) -> None:
 
 
 def say(text: str) -> None:
-    """Tell the person something that is no result, on stderr."""
-    sys.stderr.write(logs.redact(escape(text)) + "\n")
-    sys.stderr.flush()
+    """Tell the person something that is no result, on stderr; it ends nothing where nobody reads it."""
+    try:
+        sys.stderr.write(logs.redact(escape(text)) + "\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        silence(sys.stderr)
 
 
 def exit_code(receipt: Receipt, max_rejects: int | None) -> int:

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
-from rich.console import Console
 
 from tqmisp.cli.common import stopped_code
 from tqmisp.config import Settings
@@ -15,7 +14,7 @@ from tqmisp.errors import Interrupted
 from tqmisp.export import Export
 from tqmisp.observe.listener import Listener
 from tqmisp.observe.metrics import Latest
-from tqmisp.observe.progress import show
+from tqmisp.observe.progress import Display, show
 from tqmisp.observe.receipt import Receipt
 from tqmisp.observe.watch import watched
 from tqmisp.pipeline.groups import first_error
@@ -86,7 +85,7 @@ async def with_export(
         Interrupted: with the exit code of the signal that was the cause.
         TqmispError: as the methods of :class:`tqmisp.export.Export` raise it.
     """
-    console = Console(file=sys.stderr, highlight=False)
+    console = Display(file=sys.stderr, highlight=False)
     wanted = settings.output.progress and (console.is_terminal or not settings.output.json)
     try:
         async with (

@@ -137,6 +137,14 @@ class View:
         return Constrain(grid, WIDTH)
 
 
+class Display(Console):
+    """A console that nobody need look at to the end: after ``| head``, the work goes on without it."""
+
+    def on_broken_pipe(self) -> None:
+        """Fall silent; by default rich would end the program, and take stdout along."""
+        self.quiet = True
+
+
 async def show(progress: Progress, console: Console) -> None:
     """Show the counters until cancelled.
 
