@@ -369,7 +369,8 @@ def test_the_state_may_be_a_database_whose_password_is_a_parameter() -> None:
     ("url", "shown"),
     [
         ("postgresql://tq:hush@db.example/tq", "postgresql://tq@db.example/tq"),
-        ("postgresql://tq:hu@sh@db.example:5432/tq", "postgresql://tq@db.example:5432/tq"),
+        ("postgresql://tq:hush@db.example:5432/tq?user=me", "postgresql://tq@db.example:5432/tq?user=me"),
+        ("postgresql://tq:not@all/hush@db.example/tq", "postgresql://…"),
         ("postgresql://tq:hush@db.example:port/tq", "postgresql://…"),
         ("postgresql://db.example/tq?sslmode=require", "postgresql://db.example/tq?sslmode=require"),
     ],

@@ -16,10 +16,9 @@ _HIDDEN = (*_SECRETS, "passfile")
 def without_password(url: str) -> str:
     """The URL as it may be shown."""
     parts = _parts(url)
-    if parts is None:
+    if parts is None or (parts.password and url.count("@") > 1):  # a password with an @ of its own ends anywhere
         return f"{url.partition('://')[0]}://…"
-    host = parts.host and parts.host.rpartition("@")[2]  # a password with an @ of its own reaches into it
-    return parts._replace(password=None, host=host).difference_update_query(_HIDDEN).render_as_string()
+    return parts._replace(password=None).difference_update_query(_HIDDEN).render_as_string()
 
 
 def passwords(url: str) -> Iterator[str]:
