@@ -406,7 +406,7 @@ async def test_a_misp_in_maintenance_is_waited_for(tmp_path: Path) -> None:
     @web.middleware
     async def maintenance(request: web.Request, handler: Handler) -> web.StreamResponse:
         nonlocal refusals
-        if "/events/edit" in request.path and refusals < 8:
+        if "/events/edit" in request.path and refusals < 4:
             refusals += 1
             raise web.HTTPFound("/users/login")
         return await handler(request)
@@ -415,4 +415,4 @@ async def test_a_misp_in_maintenance_is_waited_for(tmp_path: Path) -> None:
         patient = replace(here.settings.misp, patience=30, backoff=0.01, backoff_max=0.01)
         target = only(await here.run(settings=replace(here.settings, misp=patient)))
         assert target.created == 20
-        assert target.retries >= 8
+        assert target.retries >= 4

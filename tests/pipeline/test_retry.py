@@ -6,17 +6,36 @@ import anyio
 import pytest
 
 from tqmisp.errors import MispRefused, MispUnavailable
-from tqmisp.pipeline.retry import RetryPolicy
+from tqmisp.pipeline.retry import SHORTEST, RetryPolicy
 
 
 class Clock:
-    """Sleeps in no time and remembers how long."""
+    """Sleeps in no time and remembers how long; its seconds pass only so."""
 
     def __init__(self) -> None:
+        self.now = 0.0
         self.slept: list[float] = []
 
+    def __call__(self) -> float:
+        return self.now
+
     async def sleep(self, seconds: float) -> None:
+        self.now += seconds
         self.slept.append(seconds)
+
+
+class Away:
+    """Takes its time, and fails each time."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self.clock = clock
+        self.seconds = seconds
+        self.calls = 0
+
+    async def __call__(self) -> None:
+        self.calls += 1
+        self.clock.now += self.seconds
+        raise MispUnavailable("away")
 
 
 class Flaky:
@@ -116,3 +135,23 @@ async def test_without_a_backoff_there_is_no_wait() -> None:
         Flaky(*[MispUnavailable("down")] * 3)
     )
     assert clock.slept == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(300, 6), (100, 9)])
+async def test_patience_ends_so_long_after_the_first_attempt(seconds: float, calls: int) -> None:
+    """A server that never answers takes its time in the attempts, and not between them."""
+    clock = Clock()
+    away = Away(clock, seconds)
+    policy = RetryPolicy(attempts=6, backoff=0, backoff_max=0, patience=900, sleep=clock.sleep, clock=clock)
+    with pytest.raises(MispUnavailable):
+        await policy.call(away)
+    assert away.calls == calls
+
+
+async def test_patience_is_no_hail_of_requests() -> None:
+    """Without a backoff the first attempts follow each other at once, but no others."""
+    clock = Clock()
+    policy = RetryPolicy(attempts=4, backoff=0, backoff_max=0, patience=60, sleep=clock.sleep, clock=clock)
+    with pytest.raises(MispUnavailable):
+        await policy.call(Away(clock, 0))
+    assert clock.slept == [0, 0, 0] + [SHORTEST] * 119

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -14,6 +16,8 @@ from tqmisp.errors import Transient
 R = TypeVar("R")
 LONGEST = 900.0
 """Seconds that a server may ask us to wait, whatever is configured: the period of MISP's own limit on searches."""
+SHORTEST = 0.5
+"""Seconds that a wait beyond the number of attempts takes at least, or patience would be a hail of requests."""
 Hook = Callable[[int, Exception, float], None]
 """Told before each wait: the attempt that failed, its error, and the seconds of the wait."""
 
@@ -35,9 +39,11 @@ class RetryPolicy:
     backoff_max: float = 60.0
     """Seconds that a wait takes at most, unless the server asks for more."""
     patience: float = 0.0
-    """Seconds for which a server that is away is waited for, beyond the number of attempts."""
+    """Seconds since the first attempt for which a server that is away is waited for, beyond the number of attempts."""
     hook: Hook = _nothing
     sleep: Callable[[float], Awaitable[None]] = field(default=anyio.sleep, repr=False)
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+    """Gives seconds."""
 
     async def call(self, function: Callable[[], Awaitable[R]]) -> R:
         """Make a call until it succeeds, fails for good, or has been made often enough.
@@ -47,7 +53,7 @@ class RetryPolicy:
         """
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Transient),
-            stop=self._enough,
+            stop=partial(self._enough, self.clock()),
             wait=self._wait,
             sleep=self.sleep,
             before_sleep=self._tell,
@@ -64,16 +70,17 @@ class RetryPolicy:
         await retrying(attempt)
         return results.pop()
 
-    def _enough(self, state: RetryCallState) -> bool:
+    def _enough(self, began: float, state: RetryCallState) -> bool:
         """Whether to give up: after the last attempt, but not before the patience with a server that is away is over.
 
-        A server that asks for more time than anybody would wait gets none.
+        Attempts count like the waits between them, since a server that never answers takes its time there. A server
+        that asks for more time than anybody would wait gets none.
         """
         error = state.outcome.exception() if state.outcome else None
         patience = self.patience if isinstance(error, Transient) and error.is_away else 0.0
         if state.upcoming_sleep > max(self.backoff_max, patience, LONGEST):
             return True
-        waited = state.idle_for + state.upcoming_sleep
+        waited = self.clock() - began + state.upcoming_sleep
         return state.attempt_number >= self.attempts and waited >= patience
 
     def _wait(self, state: RetryCallState) -> float:
@@ -82,7 +89,7 @@ class RetryPolicy:
         asked = (error.retry_after or 0.0) if isinstance(error, Transient) else 0.0
         # the first wait of a growing series of intervals, each drawn at random
         drawn = wait_random_exponential(multiplier=self.backoff, max=self.backoff_max, min=self.backoff / 2)(state)
-        return max(asked, drawn)
+        return max(asked, drawn, SHORTEST if state.attempt_number >= self.attempts else 0.0)
 
     def _tell(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None

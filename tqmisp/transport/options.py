@@ -26,7 +26,8 @@ class PeerOptions:
     attempts: int = 6
     """How often one request is tried at least before the run ends."""
     patience: float = 900.0
-    """Seconds that a server which is down or in maintenance is waited for; then the run ends, to be gone on with."""
+    """Seconds, from the first attempt, that a server which is down or in maintenance is waited for; then the run ends,
+    to be gone on with."""
     backoff: float = 0.5
     """Seconds before the first repetition; doubled each time, with jitter."""
     backoff_max: float = 60.0
