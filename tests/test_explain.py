@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from tests.test_export import World, only, world
 from tests.test_retiring import ACTIVE, DOMAIN, EXPIRED, attribute, edit, library
 from tqmisp.dossier import Dossier, Subject, forms
+from tqmisp.errors import Interrupted
 from tqmisp.export import Export
 from tqmisp.misp.options import EventOptions
+from tqmisp.pipeline.stop import Stop
 
 URL = {"id": 24, "name": "URL"}
 
@@ -163,3 +168,22 @@ async def test_a_server_that_is_away(tmp_path: Path, away: str) -> None:
         assert (subject.indicator is None) == (away == "threatq")
         [place] = subject.places
         assert (place.state, place.misp is None) == ("live", away == "misp")
+
+
+@pytest.mark.parametrize("path", ["/servers/getVersion", "/api/token", "/attributes/restSearch"])
+async def test_it_can_be_stopped_while_a_server_is_silent(tmp_path: Path, path: str) -> None:
+    """At once, whichever of the two it is, since there is nothing to finish."""
+    stop, silence = Stop(), anyio.Event()
+
+    @web.middleware
+    async def silent(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if path in request.path:
+            stop.request("SIGINT")
+            await silence.wait()
+        return await handler(request)
+
+    async with world(library(2), tmp_path, silent, of_threatq=[silent]) as here:
+        with anyio.fail_after(30), pytest.raises(Interrupted, match="Stopped by SIGINT"):
+            async with Export.open(here.settings, stop=stop, look=True) as export:
+                await export.explain("d1.example")
+        silence.set()

@@ -191,24 +191,10 @@ class Export:
 
         Raises:
             ConfigError: the selection names what ThreatQ does not have, or the mapping cannot be used.
+            Interrupted: stopped before everybody was asked.
         """
-        settings, not_asked = self._settings, dict[str, str]()
-        try:
-            self.account = await sign_in(self._misp, self._retry)
-            mapper = await mapper_for(settings, self._misp, self.account, self._retry)
-        except MispError as error:
-            not_asked["misp"] = str(error)
-            mapper = await mapper_for(settings, self._misp, None, self._retry)
-        inquiry = Inquiry(
-            History(self._journal),
-            Lookup(self._threatq, settings.selection),
-            MispReader(self._misp, self._retry),
-            mapper,
-            settings.mapping.filings(),
-            threatq_url=self._threatq.url,
-            misp=(settings.misp.name, settings.misp.url),
-        )
-        return await inquiry.ask(asked, not_asked=not_asked)
+        with self._until_stopped():
+            return await self._explain(asked)
 
     async def verify(self, *, every: bool = False, repair: bool = False) -> Verdict:
         """Hold the ledger against MISP.
@@ -333,6 +319,25 @@ class Export:
         receipt.targets.append(line)
         if line.balanced and finished and source.watermark is not None:
             await journal.set_watermark(target, scope, max(source.watermark, mark or ""))
+
+    async def _explain(self, asked: str) -> Dossier:
+        settings, not_asked = self._settings, dict[str, str]()
+        try:
+            self.account = await sign_in(self._misp, self._retry)
+            mapper = await mapper_for(settings, self._misp, self.account, self._retry)
+        except MispError as error:
+            not_asked["misp"] = str(error)
+            mapper = await mapper_for(settings, self._misp, None, self._retry)
+        inquiry = Inquiry(
+            History(self._journal),
+            Lookup(self._threatq, settings.selection),
+            MispReader(self._misp, self._retry),
+            mapper,
+            settings.mapping.filings(),
+            threatq_url=self._threatq.url,
+            misp=(settings.misp.name, settings.misp.url),
+        )
+        return await inquiry.ask(asked, not_asked=not_asked)
 
     async def _open(self, target: int, number: int) -> Transfer:
         self.account = await sign_in(self._misp, self._retry)

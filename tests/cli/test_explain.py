@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from tqmisp.cli import main, render_dossier
+from tests.cli.conftest import started
+from tqmisp.cli import explain, main, render_dossier
 from tqmisp.dossier import Dossier, Held, Place, Subject
 
 EVIL = "evil\x1b[2J\u202e\u05d0\ud800[red]" + "x" * 64_000
@@ -62,6 +66,40 @@ def test_servers_that_do_not_answer(asked: str, code: int, config: Path, capsys:
     assert "Nobody who could be asked knows a.example." in out
     assert main(["explain", asked, "--json"]) == code
     assert set(json.loads(capsys.readouterr().out)["not_asked"]) == {"threatq", "misp"}
+
+
+@pytest.fixture
+def silent(config: Path) -> Iterator[socket.socket]:
+    """Both servers: it accepts, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        text = config.read_text()
+        for name in ("threatq", "misp"):
+            text = text.replace(f"https://{name}.example", f"http://127.0.0.1:{server.getsockname()[1]}")
+        config.write_text(text)
+        yield server
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_while_servers_are_silent(number: signal.Signals, silent: socket.socket) -> None:
+    """The first one, with the exit code of all commands."""
+    with started("-m", "tqmisp", "explain", "a.example", "--no-progress") as process:
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (128 + number, "")
+    assert f"Stopped by {number.name}" in err
+
+
+@pytest.mark.usefixtures("silent")
+def test_silent_servers_are_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is configured for a run: here somebody is waiting."""
+    monkeypatch.setattr(explain, "READ_TIMEOUT", 0.1)
+    assert main(["explain", "a.example", "--no-progress"]) == 3
+    out, _ = capsys.readouterr()
+    assert "ThreatQ could not be asked: " in out
+    assert "MISP could not be asked: " in out
 
 
 def test_hostile_words_cannot_act() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tqmisp.cli import common, job, options, render_dossier
 from tqmisp.errors import MispError, ThreatQError
+from tqmisp.transport.options import PeerOptions
+
+READ_TIMEOUT = 30.0
+"""Seconds without a byte at most, whatever is configured: nothing that is asked here takes a server long."""
 
 
 def explain(
@@ -49,10 +53,10 @@ def explain(
     """
     given = dict(locals())
     settings = common.settings(config, {name: value for name, value in given.items() if name != "asked"})
-    settings = replace(  # somebody is waiting: who does not answer now is not waited for
+    settings = replace(
         settings,
-        threatq=replace(settings.threatq, attempts=1, patience=0),
-        misp=replace(settings.misp, attempts=1, patience=0),
+        threatq=replace(settings.threatq, **_impatient(settings.threatq)),
+        misp=replace(settings.misp, **_impatient(settings.misp)),
     )
     result = common.run_async(lambda: job.until_signal(settings, lambda export: export.explain(asked), look=True))
     if settings.output.json:
@@ -62,3 +66,8 @@ def explain(
     if "threatq" in result.not_asked:
         raise typer.Exit(ThreatQError.exit_code)
     raise typer.Exit(MispError.exit_code if "misp" in result.not_asked else 0)
+
+
+def _impatient(options: PeerOptions) -> dict[str, Any]:
+    """What to change in them, since somebody is waiting: who does not answer now is not waited for."""
+    return {"attempts": 1, "patience": 0.0, "read_timeout": min(options.read_timeout, READ_TIMEOUT)}
