@@ -173,6 +173,16 @@ def test_values_are_kept_as_they_are() -> None:
     assert read(value=65001).value == "65001"
 
 
+def test_half_characters_in_names_are_spelled_out() -> None:
+    """Journal and receipt hold names of types and statuses, and cannot hold a lone surrogate."""
+    for name in ("\ud83d", {"name": "\ud83d"}):
+        assert (read(type=name).type, read(status=name).status) == (r"\ud83d", r"\ud83d")
+        refused = to_indicator(ROW | {"type": name, "value": ""}, LOOKUPS)
+        assert isinstance(refused, Refusal)
+        assert refused.label == r"\ud83d"
+    assert read(type="Adresse réseau").type == "Adresse réseau"
+
+
 @pytest.mark.parametrize(
     ("row", "code"),
     [

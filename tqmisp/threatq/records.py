@@ -105,6 +105,11 @@ def whole(value: object) -> int | None:
     return None
 
 
+def spelled(name: str) -> str:
+    """A name with lone surrogates spelled out, since neither the journal nor the JSON of a receipt can hold them."""
+    return name if name.isascii() else name.encode(errors="backslashreplace").decode()
+
+
 def _refused(key: int, row: Row, code: str, reason: str) -> Refusal:
     label = _name(row.type, None, {}) or ""
     shown = _plain(row.value) or ""
@@ -123,11 +128,11 @@ def _plain(value: object) -> str | None:
 def _name(given: object, number: object, known: Mapping[int, str]) -> str | None:
     """The name of a type or status: plain, in an object, or by its id."""
     if type(given) is str and given:
-        return given
+        return spelled(given)
     if isinstance(given, dict):
         name = given.get("name")
         if type(name) is str and name:
-            return name
+            return spelled(name)
         number = given.get("id", number)
     identity = whole(number)
     return known.get(identity) if identity is not None else None

@@ -15,7 +15,7 @@ from tqmisp.threatq import query
 from tqmisp.threatq.client import Answer, HttpRefused, ThreatQClient
 from tqmisp.threatq.options import Selection
 from tqmisp.threatq.paging import rows_of, total_of
-from tqmisp.threatq.records import Lookups, whole
+from tqmisp.threatq.records import Lookups, spelled, whole
 from tqmisp.threatq.rows import Row, as_row, loads_page
 from tqmisp.threatq.windows import Window
 
@@ -149,7 +149,11 @@ class Search:
             log.info("names are not to be had", path=path, error=str(error))
             return None
         names = {whole(row.get("id")): row.get("name") for row in rows or ()}
-        return {number: name for number, name in names.items() if number is not None and isinstance(name, str) and name}
+        return {
+            number: spelled(name)
+            for number, name in names.items()
+            if number is not None and isinstance(name, str) and name
+        }
 
     async def _list(self, path: str) -> list[dict[str, Any]] | None:
         """All rows of a small list; None where the server does not give as many as it says there are."""
