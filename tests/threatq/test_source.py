@@ -325,6 +325,27 @@ async def test_rows_without_a_date_are_not_lost(undated: str, monkeypatch: pytes
     assert library.ids[500] in {each.id for each in indicators}
 
 
+@pytest.mark.parametrize("code", [400, 422])
+async def test_a_server_that_does_not_sort_by_time_is_read_in_one_part(
+    code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To divide the rows is a matter of speed alone."""
+    monkeypatch.setattr(source_module, "SMALL", 100)
+
+    @web.middleware
+    async def by_id_alone(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.query.get("sort", "id") != "id":
+            return web.json_response({"errors": ["The sort is invalid."]}, status=code)
+        return await handler(request)
+
+    library = generate(1000, seed=1)
+    async with serving(create_app(library, middlewares=[by_id_alone])) as client:
+        indicators, codes, source = await read(client, Selection(statuses=()))
+        assert len(await source.shards()) == 1
+    assert len(indicators) + codes.total() == 1000
+    assert source.missing == 0
+
+
 async def test_rows_that_leave_while_reading_by_offset_cost_no_others(serve: Serve) -> None:
     """When the total shrinks, the offset goes back: rows come twice rather than not at all."""
     library = generate(1000, seed=2)

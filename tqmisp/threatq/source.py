@@ -195,7 +195,13 @@ class ThreatQSource:
             return []
         if total <= SMALL or producers < 2 or not self._search.filters:
             return [self._bounds]
-        first, last = await together(partial(self._edge, sort) for sort in ("touched_at", "-touched_at"))
+        try:
+            first, last = await together(partial(self._edge, sort) for sort in ("touched_at", "-touched_at"))
+        except HttpRefused as error:
+            if error.status not in {400, 422}:
+                raise
+            log.info("ThreatQ does not sort by time; everything is read in one part", error=str(error))
+            return [self._bounds]
         if first is None or last is None:
             return [self._bounds]
         dated = (windows.text(first - windows.SECOND), self._bounds[1])
