@@ -91,12 +91,18 @@ async def test_the_refresh_token_is_used_first() -> None:
         assert (request.basic, request.bearer) == (basic, bearer)
 
 
-async def test_where_the_refresh_token_fails_we_log_in_anew() -> None:
-    """One that is too old is no reason to end a run."""
+@pytest.mark.parametrize("error", [LoginRefused("The refresh token is invalid."), ThreatQUnavailable("failed (500)")])
+async def test_where_the_refresh_token_fails_we_log_in_anew(error: Exception) -> None:
+    """One that is too old is no reason to end a run, nor is a server that fails over it each time."""
     server = Server()
     await server.tokens.get()
     server.now += 4_000
-    server.instead = refuse("The refresh token is invalid.", "refresh")
+
+    def instead(request: TokenRequest) -> None:
+        if request.name == "refresh":
+            raise error
+
+    server.instead = instead
     assert await server.tokens.get() == "token 3"
     assert server.names == ["password", "refresh", "password"]
 
@@ -165,7 +171,7 @@ async def test_the_error_is_that_of_the_first_form() -> None:
 
 
 async def test_a_server_that_is_away_is_no_refusal() -> None:
-    """No other form is tried, and the refresh token is kept for the next attempt."""
+    """No other form is tried; the next attempt logs in."""
     server = Server()
     await server.tokens.get()
     server.now += 4_000
@@ -178,7 +184,7 @@ async def test_a_server_that_is_away_is_no_refusal() -> None:
         await server.tokens.get()
     server.instead = lambda _: None
     await server.tokens.get()
-    assert server.names == ["password", "refresh", "refresh"]
+    assert server.names == ["password", "refresh", "password", "password"]
 
 
 @pytest.mark.parametrize("answer", [{}, {"access_token": None}, {"access_token": ""}])

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 from pydantic import SecretStr
 
-from tqmisp.errors import ConfigError, ThreatQRefused
+from tqmisp.errors import ConfigError, ThreatQError, ThreatQRefused
 from tqmisp.log import get_logger
 from tqmisp.threatq.options import ThreatQOptions
 
@@ -139,7 +139,7 @@ class Tokens:
         if self._refresh is not None:
             try:
                 return self._take(await self._post(self._refreshing(self._refresh)))
-            except ThreatQRefused as error:
+            except ThreatQError as error:  # also one that may pass: the login may work where this never will
                 log.info("the token cannot be refreshed; logging in again", error=str(error))
                 self._refresh = None
         return await self._log_in()
