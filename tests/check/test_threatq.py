@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from tests.check.conftest import ACCOUNT, Rig, is_finding
 from tests.misp.conftest import fault, status
@@ -109,6 +110,25 @@ async def test_html_at_the_address(rig: Rig) -> None:
     rig.values["threatq.url"] = await rig.serve(app)
     (found,) = await rig.trouble()
     assert is_finding(found, "threatq.answer", "failure", "[threatq] url")
+
+
+@pytest.mark.parametrize("code", [401, 403])
+async def test_a_refusal_without_json(rig: Rig, code: int) -> None:
+    """That of a server whose login then works, or of something else, where that fails, too."""
+    works = True
+
+    @web.middleware
+    async def terse(request: web.Request, handler: Handler) -> web.StreamResponse:
+        known = works and ("Authorization" in request.headers or request.path == "/api/token")
+        return await handler(request) if known else web.Response(status=code, text="Unauthorized")
+
+    rig.values["threatq.url"] = await rig.serve(create_app(generate(10), ACCOUNT, middlewares=[terse]))
+    (found,) = await rig.trouble()
+    assert is_finding(found, "threatq.answer", "warning", "[threatq] url")
+    works = False
+    found, failed = await rig.trouble(2)
+    assert (found.name, found.level) == ("answer", "warning")
+    assert is_finding(failed, "threatq.login", "failure", "[threatq] email and password")
 
 
 async def test_maintenance(rig: Rig) -> None:

@@ -41,6 +41,14 @@ def _is_threatq(notes: Notes, seen: Seen) -> bool:
     if seen.status in {200, 400, 401, 403} and isinstance(seen.json, dict):
         notes.ok("answer", "It answers as a ThreatQ does.")
         return True
+    if seen.status in {401, 403}:  # what ThreatQ says of itself to those without a token is not known of all versions
+        notes.warn(
+            "answer",
+            f"It answers {seen.status} with {seen.words}; whether it is a ThreatQ, the login shows.",
+            "Where the login fails, set [threatq] url to the address of a ThreatQ, without /api, and keep proxies with "
+            "logins of their own away.",
+        )
+        return True
     notes.fail(
         "answer",
         f"It answers {seen.status} with {seen.words}, which no ThreatQ does.",
