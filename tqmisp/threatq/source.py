@@ -19,6 +19,7 @@ from tqmisp.model import Indicator
 from tqmisp.pipeline.groups import together
 from tqmisp.pipeline.protocols import Page, Refusal
 from tqmisp.threatq import windows
+from tqmisp.threatq.census import Census
 from tqmisp.threatq.client import Answer, HttpRefused, ThreatQClient
 from tqmisp.threatq.lookup import Lookup
 from tqmisp.threatq.options import Selection
@@ -50,7 +51,7 @@ class ThreatQSource:
 
     Attributes:
         total: how many rows the server counted; None before :meth:`shards`, and where it does not say.
-        missing: rows that the server announced and did not give.
+        missing: rows that the server announced and did not give, but for those that came in during the reading.
         not_selected: how many indicators the selection leaves where they are, by status; ``other`` are those that
             other parts of it leave. Empty before :meth:`shards`, and for a selection by time.
 
@@ -83,7 +84,7 @@ class ThreatQSource:
         self._page_size = PageSize(client.options.page_size)
         self._cursor = True
         self._newest: str | None = None
-        self._began: str | None = None
+        self._began = ""
         self._windows: list[windows.Window] | None = None
         self._positions: Mapping[int, str] = {}
         self._lookup: Lookup | None = None
@@ -153,7 +154,7 @@ class ThreatQSource:
         Taken from the rows, which share one clock with each other, and not from the clock of this machine; never later
         than the server's time at the start, since rows that were touched afterwards may have been passed over.
         """
-        if self._newest is None or self._began is None or self.missing:
+        if self._newest is None or self.missing:
             return None
         return min(self._newest, self._began)
 
@@ -224,6 +225,7 @@ class ThreatQSource:
         """Yield the pages of one window."""
         position = self._positions.get(number, "")
         pager = Pager(self._page_size.rows, cursor=self._cursor, position=position)
+        census = Census(self._search, window, self._began)
         while not pager.done:
             try:
                 answer = await self._page(window, pager)
@@ -235,14 +237,21 @@ class ThreatQSource:
                 continue
             if answer is None or not (rows := pager.take(answer.data)):
                 continue  # a smaller page is to be asked for, or the pager went back, or is done
+            census.take(rows)
             sifted = await self._sift(rows)
             indicators, refusals = to_indicators(sifted.rows, self._search.lookups, sifted.stamps)
             self._take_note([*sifted.touched, *(each.touched_at for each in indicators)])
             kept, unwanted = self._filter.apply(indicators)
             yield Page(kept, answer.size, refusals + unwanted, (number, pager.position), sifted.recognised)
         if pager.announced is not None and pager.rows < pager.announced:
-            self.missing += pager.announced - pager.rows
-            log.warning("ThreatQ gave fewer rows than it counted", counted=pager.announced, given=pager.rows)
+            lacking = await census.lacking(pager.announced - pager.rows)
+            self.missing += lacking
+            (log.warning if lacking else log.info)(
+                "ThreatQ gave fewer rows than it counted",
+                counted=pager.announced,
+                given=pager.rows,
+                lacking=lacking,
+            )
 
     async def _sift(self, rows: list[Any]) -> Sifted:
         """Part rows of which nothing needs to be made from the others."""
