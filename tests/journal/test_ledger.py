@@ -327,6 +327,23 @@ async def test_an_attribute_passes_on_where_its_owner_goes_before_it_was_deliver
     assert (later.tally.unchanged, later.tally.merged) == (1, 1)
 
 
+async def test_who_shares_an_attribute_that_misp_refuses_is_refused_as_well(runs: Runs) -> None:
+    """With the same reason, until the attribute is taken after all."""
+    ledger = await runs.start()
+    [part] = await admit(ledger, attribute(1, 7), attribute(2, 7))
+    await ledger.promise(part)
+    refusal = Refusal(1, "quarantined", "refused_by_misp", "No.", "domain", "x")
+    await ledger.confirm(part, Outcome(refused=[(part.items[0], refusal)]))
+    await ledger.flush()
+    assert (ledger.tally.read, ledger.tally.merged, ledger.tally.quarantined) == (2, 0, {"refused_by_misp": 2})
+    assert [each.indicator_id for each in await runs.journal.refusals(1)] == [1, 2]
+    later = await runs.start()
+    assert changes(await deliver(later, attribute(1, 7, version="second.."), attribute(2, 7))) == {1: "retry"}
+    await later.flush()
+    assert (later.tally.merged, later.tally.quarantined) == (1, {})
+    assert await runs.journal.refusals(1) == []
+
+
 async def test_who_shares_an_attribute_is_asked_for_once(runs: Runs) -> None:
     """Where another one has taken the attribute meanwhile, nothing is left to be done."""
     ledger = await runs.start()

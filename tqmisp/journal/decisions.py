@@ -44,6 +44,7 @@ class Decisions:
         self._now = now
         self._unconfirmed: dict[bytes, _Busy] = {}  # decided about and not yet confirmed, by UUID
         self._looks: list[Look] = []  # pages that are looked up and not decided about yet
+        self._sharing: dict[bytes, list[int]] = {}  # who has merged with what is not confirmed yet, by UUID
         self._former: dict[bytes, int] = {}  # whose attribute another indicator is about to take over
         self._deferred: list[_Late] = []  # to take over, as soon as the present owner is confirmed
         self._orphans: set[Place] = set()  # merged with an attribute that there is no more
@@ -96,6 +97,8 @@ class Decisions:
                 self._deferred.append(_Late(attribute, batch.read))
                 if batch.read is not None:
                     batch.read.outstanding += 1  # until it has taken the attribute over, its page is not done with
+            else:
+                self._sharing.setdefault(uuid, []).append(key)
             self._merge(attribute, busy.event, row, look)
         elif row is not None and row.state != State.MERGED:
             self._again(attribute, row, batch)
@@ -162,6 +165,8 @@ class Decisions:
     def _merge(self, attribute: Mappable, event_id: int, own: Known | None, look: Look) -> None:
         self.tally.merged += 1
         place = attribute.key, attribute.uuid
+        if self.refused_before.pop(attribute.key, None) is not None:
+            self.held.forgiven.append(attribute.key)
         if own is not None:
             if own.stamp == STALE:
                 self.held.stamps[place] = 0  # somebody has the attribute after all
@@ -196,6 +201,14 @@ class Decisions:
             if refusal.kind != "filtered":
                 self.held.refused.append(refusal)
 
+    def refuse(self, item: Planned, refusal: Refusal) -> None:
+        """Note that MISP does not take an attribute, from whoever shares it."""
+        sharing = self._sharing.get(item.uuid, ())
+        self.tally.merged -= len(sharing) + (item.change == Change.TAKEOVER)  # as which they were counted when read
+        for key in (item.key, *sharing):
+            self.note([refusal._replace(key=key)])
+            self.refused_before[key] = (refusal.kind, refusal.code)
+
     def take_held(self) -> Held:
         """What is to be written now; taken before the thread of the database gets it, which works at the same time."""
         held, self.held = self.held, Held()
@@ -216,6 +229,7 @@ class Decisions:
     def confirmed(self, items: Sequence[Planned]) -> None:
         """Note that it is known, and written, what became of these."""
         for item in items:
+            self._sharing.pop(item.uuid, None)
             busy = self._unconfirmed.pop(item.uuid, None)
             if busy is None:
                 continue

@@ -21,6 +21,8 @@ class Held:
 
     merged: dict[Place, Merged] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
+    forgiven: list[int] = field(default_factory=list)
+    """Indicators whose refusals are to be forgotten."""
     seen: list[int] = field(default_factory=list)
     """Indicators that were read."""
     leaving: dict[Place, Why] = field(default_factory=dict)

@@ -237,9 +237,7 @@ class Ledger:
         self.tally.confirm(outcome.stored, outcome.unchanged, elsewhere)
         for item, refusal in outcome.refused:
             if item.change != Change.RETIRE:
-                self.tally.merged -= item.change == Change.TAKEOVER  # as which it was counted when it was read
-                self._decisions.note([refusal])
-                self._decisions.refused_before[item.key] = (refusal.kind, refusal.code)
+                self._decisions.refuse(item, refusal)
             elif refusal.code in OUT:
                 there.append(item)
         if self._leavers:

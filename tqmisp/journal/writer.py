@@ -58,6 +58,7 @@ class Writer:
         """Write what has waited."""
         held, rows = writing.held, self._rows
         rows.add_merged(connection, list(held.merged.values()))
+        rows.forget_refusals(connection, held.forgiven)
         rows.add_refusals(connection, held.refused, self._run)
         rows.restamp(connection, held.stamps)
         rows.drop(connection, held.drops)
