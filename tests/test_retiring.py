@@ -273,6 +273,21 @@ async def test_people_win_and_the_receipt_says_so(tmp_path: Path) -> None:
         assert again.write_requests == 0
 
 
+async def test_what_was_withdrawn_may_be_deleted_in_misp(tmp_path: Path) -> None:
+    """The next run that writes to its event balances, and it stays deleted when it comes back."""
+    lib = library(20)
+    async with world(lib, tmp_path) as here:
+        only(await here.run())
+        lib.change(lib.ids[0], EXPIRED)
+        assert only(await here.run()).retired == 1
+        await edit(here, f"/attributes/delete/{attribute(here, 'd0.example').uuid}", {})
+        lib.change(lib.ids[1], {"description": "changed"})
+        assert only(await here.run()).updated == 1
+        lib.change(lib.ids[0], ACTIVE)
+        assert only(await here.run()).filtered == {"deleted_in_misp": 1}
+        assert attribute(here, "d0.example").deleted
+
+
 async def test_a_deleted_event_of_the_day_is_left_and_another_takes_what_is_new(tmp_path: Path) -> None:
     """What was in it stays away; what comes later does not go with it."""
     lib = library(20)

@@ -319,11 +319,14 @@ async def test_an_attribute_passes_on_where_its_owner_goes_before_it_was_deliver
     else:
         await settlement.finish()
     assert await settlement.left() == [2]
-    assert changes(await deliver(ledger, attribute(2, 7))) == {2: "create"}
+    await admit(ledger, refusals=[Refusal(2, "filtered", "status_not_selected", "")])
+    await ledger.flush()
+    assert await settlement.left() == [3]
+    assert changes(await deliver(ledger, attribute(3, 7))) == {3: "create"}
     await settlement.finish()
     assert await settlement.left() == []
     later = await runs.start()
-    assert await deliver(later, attribute(2, 7), attribute(3, 7)) == []
+    assert await deliver(later, attribute(3, 7), attribute(4, 7)) == []
     assert (later.tally.unchanged, later.tally.merged) == (1, 1)
 
 
@@ -342,6 +345,18 @@ async def test_who_shares_an_attribute_that_misp_refuses_is_refused_as_well(runs
     await later.flush()
     assert (later.tally.merged, later.tally.quarantined) == (1, {})
     assert await runs.journal.refusals(1) == []
+
+
+async def test_many_attributes_may_lose_their_owners_at_once(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than one statement takes."""
+    monkeypatch.setattr("tqmisp.journal.rows.RECALLED_AT_ONCE", 2)
+    ledger = await runs.start()
+    parts = await admit(ledger, *(attribute(key, key % 5) for key in range(10)))
+    await ledger.promise(parts[0])
+    await ledger.flush()
+    uuids = [attribute(key).uuid for key in range(5)]
+    await runs.journal.database.do(lambda connection: Rows(1).recall(connection, uuids))
+    assert await runs.settlement(ledger, no_look).left() == [5, 6, 7, 8, 9]
 
 
 async def test_who_shares_an_attribute_is_asked_for_once(runs: Runs) -> None:

@@ -191,7 +191,7 @@ class Decisions:
                 )
             elif row.state in {State.MERGED, State.QUARANTINED, State.PLANNED}:
                 held.drops.add(place)
-                if row.state != State.MERGED:
+                if row.state != State.MERGED or row.stamp == STALE:  # the owner, or who was to become it
                     held.heirless.add(row.uuid)
 
     def note(self, refused: Iterable[Refusal]) -> None:

@@ -20,6 +20,8 @@ VALUE_BYTES = 1_000
 """How much of a refused value is kept."""
 EVENT_STEP = 1_000
 """Numbers of events are this far apart: runs on other targets give out those between, at the same time."""
+RECALLED_AT_ONCE = 5_000
+"""Attributes a statement; SQLite takes 32,766 values, or more."""
 COUNTED_ROWS = 100_000
 """Rows that are counted at once."""
 
@@ -309,14 +311,14 @@ class Rows:
             change_rows(connection, ledger, _PLACE, list(changes[0][2]), rows)
 
     def set_deleted(self, connection: Connection, uuids: Sequence[bytes]) -> int:
-        """Mark those of these attributes that are delivered as deleted in MISP; return how many were."""
-        here = (ledger.c.target_id == self.target) & having(uuids) & (ledger.c.state == State.LIVE)
+        """Mark those of these attributes that MISP had as deleted there; return how many were."""
+        here = (ledger.c.target_id == self.target) & having(uuids) & ledger.c.state.in_(PRESENT)
         return connection.execute(update(ledger).where(here).values(state=int(State.DELETED))).rowcount
 
     def set_event_deleted(self, connection: Connection, event: int) -> int:
         """The same for all attributes of an event, which takes nothing more."""
         self.close_event(connection, event)
-        here = (ledger.c.target_id == self.target) & (ledger.c.event_id == event) & (ledger.c.state == State.LIVE)
+        here = (ledger.c.target_id == self.target) & (ledger.c.event_id == event) & ledger.c.state.in_(PRESENT)
         return connection.execute(update(ledger).where(here).values(state=int(State.DELETED))).rowcount
 
     def drop(self, connection: Connection, places: Collection[Place]) -> None:
@@ -339,8 +341,9 @@ class Rows:
 
     def recall(self, connection: Connection, uuids: Sequence[bytes]) -> None:
         """Have indicators looked at anew that have shared attributes whose owners have gone without being delivered."""
-        heirs = self.sharers(connection, uuids) if uuids else {}
-        self.change(connection, [(key, uuid, {"stamp": STALE}) for uuid, key in heirs.items()])
+        for start in range(0, len(uuids), RECALLED_AT_ONCE):
+            heirs = self.sharers(connection, uuids[start : start + RECALLED_AT_ONCE])
+            self.change(connection, [(key, uuid, {"stamp": STALE}) for uuid, key in heirs.items()])
 
     def add_refusals(self, connection: Connection, refused: Sequence[Refusal], run: int) -> None:
         """Insert refusals, in place of earlier ones of the same indicators."""
