@@ -98,9 +98,10 @@ def test_variables_are_read_as_what_is_needed(name: str, value: str, section: st
 
 
 def test_variables_of_ones_own() -> None:
-    """What a secret refers to may look like a setting; what is empty is not set."""
+    """What a secret refers to may look like a setting, and so may what Kubernetes sets; what is empty is not set."""
     text = SMALL.replace("misp-secret-key", "env:TQMISP_MISP_KEY")
-    loaded = load(_write(text), env={"TQMISP_MISP_KEY": "mine", "TQMISP_MISP_VERIFY_TLS": ""})
+    env = {"TQMISP_MISP_KEY": "mine", "TQMISP_MISP_VERIFY_TLS": "", "TQMISP_METRICS_PORT": "tcp://10.0.0.7:9100"}
+    loaded = load(_write(text), env=env)
     assert loaded.misp.key.get_secret_value() == "mine"
 
 

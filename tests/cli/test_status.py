@@ -138,7 +138,8 @@ def test_the_password_of_a_database(tmp_path: Path, capsys: pytest.CaptureFixtur
     shown = [_status(capsys, "--state", url, *option)[1] for option in ([], ["--json"])]
     assert main(["report", "--state", url, "--output", "page.html"]) == 0
     shown.append((tmp_path / "page.html").read_text())
-    assert all("journal.db" in text and "hush" not in text for text in shown)
+    lines = ["".join(text.split()) for text in shown]  # where a terminal has broken them
+    assert all("journal.db" in text and "hush" not in text for text in lines)
 
 
 def test_a_journal_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -272,6 +272,22 @@ async def test_an_event_that_is_deleted_while_it_is_filled_is_no_end() -> None:
         assert set(codes(outcome).values()) == {("filtered", "event_blocked")}
 
 
+async def test_an_event_that_is_deleted_before_reasons_are_asked_for_counts_nothing_twice() -> None:
+    """What had arrived in it is gone, and is brought to the other one along with the rest."""
+
+    async def delete(request: web.Request, handler: Handler) -> web.StreamResponse:
+        held = here.store.event(REF.uuid)
+        assert held is not None
+        here.store.drop_event(held)
+        return await handler(request)
+
+    items = [*domains(5), planned("bad", type="ip-dst")]
+    async with rig(fault("/attributes/add", delete), instead=lambda _: OTHER) as here:
+        outcome = await here.sink.deliver(part(items))
+        assert outcome.elsewhere == [(item, OTHER) for item in items[:5]]
+        assert (outcome.stored, len(outcome.refused)) == ([], 1)
+
+
 async def test_a_twin_in_the_same_event_is_named() -> None:
     """A value that only MISP takes for one that it has is refused with that reason."""
     async with rig() as here:

@@ -22,6 +22,8 @@ from tqmisp.errors import ConfigError
 
 S = TypeVar("S", bound=LocalSettings)
 
+_OF_SERVICES = ("tcp://", "udp://", "sctp://")
+"""How variables of Kubernetes begin: TQMISP_METRICS_PORT where a service is called tqmisp-metrics."""
 _MOVED = {"pipeline.slice_items": "events.slice_size", "pipeline.producers": "threatq.producers"}
 """Keys of earlier versions, and what does their work now."""
 
@@ -121,14 +123,15 @@ class _Reading:
     def look_for_slips(self) -> None:
         """Find variables that lack one underscore of two: they would change nothing, and nobody would be told.
 
-        One that a secret refers to has a name of the user's own.
+        One that a secret refers to has a name of the user's own. Kubernetes makes others of the names of services.
         """
         longer = {f"{section}_{key}": f"{section}.{key}" for section, keys in self.known.items() for key in keys}
         values = [value for layer in self.layers for section in layer.values.values() for value in section.values()]
         for name in sorted(name for name, value in self.env.items() if name.startswith(PREFIX) and value):
             dotted = longer.get(name.removeprefix(PREFIX).lower())
-            if dotted is not None and f"env:{name}" not in values:
-                self.problems.append(f"{name} in the environment is no setting; did you mean {variable(dotted)}?")
+            if dotted is None or f"env:{name}" in values or self.env[name].startswith(_OF_SERVICES):
+                continue
+            self.problems.append(f"{name} in the environment is no setting; did you mean {variable(dotted)}?")
 
     def section(self, name: str, kind: type) -> Any:  # noqa: ANN401  an option object
         """Build the option object of a section; None after a mistake."""

@@ -110,19 +110,21 @@ class MispSink:
             log.warning("event was deleted in MISP and is left alone", uuid=ref.uuid)
             outcome.refused += [(item, refusal(item, "filtered", "event_blocked", BLOCKED)) for item in items]
             return
-        if here == ref:
-            try:
-                await self._bring(ref, items, outcome)
-            except MispRefused as error:
-                if error.status != 404 or ref.uuid in await self.reader.events([ref.uuid]):
-                    raise
-                self._there.discard(ref.uuid)  # people have deleted it meanwhile
-                await self._bring_new(ref, items, outcome)
+        brought: Outcome[EventRef, Planned] = Outcome()
+        try:
+            await self._bring(here, items, brought)
+        except MispRefused as error:
+            if error.status != 404 or here.uuid in await self.reader.events([here.uuid]):
+                raise
+            self._there.discard(here.uuid)  # people have deleted it meanwhile, with whatever had arrived
+            await self._bring_new(ref, items, outcome)
             return
-        moved: Outcome[EventRef, Planned] = Outcome()
-        await self._bring(here, items, moved)
-        outcome.refused += moved.refused
-        outcome.elsewhere += [*moved.elsewhere, *((item, here) for item in moved.stored)]
+        outcome.refused += brought.refused
+        outcome.elsewhere += brought.elsewhere
+        if here == ref:
+            outcome.stored += brought.stored
+        else:
+            outcome.elsewhere += [(item, here) for item in brought.stored]
 
     async def _bring(self, ref: EventRef, items: Sequence[Planned], outcome: Outcome[EventRef, Planned]) -> None:
         if items:
