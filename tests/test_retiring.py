@@ -357,6 +357,12 @@ async def test_going_back_to_a_wider_selection_brings_back_what_a_narrower_one_h
         narrow = replace(narrow, run=replace(narrow.run, confirm_retire=True))
         assert only(await here.run(settings=narrow)).retired == 20
         assert only(await here.run()).updated == 20
+        mistyped = replace(narrow, selection=replace(narrow.selection, statuses=("Actve",)))
+        with pytest.raises(ConfigError):
+            await here.run(settings=mistyped)
+        recent = replace(here.settings, selection=replace(here.settings.selection, since="2026-11-01"))
+        only(await here.run(settings=recent))
+        assert only(await here.run()).read == 1  # neither has made it necessary to read everything again
         assert attribute(here, "d0.example").to_ids
 
 
@@ -388,6 +394,8 @@ async def test_another_misp_under_the_same_name_is_noticed(tmp_path: Path) -> No
             with pytest.raises(ConfigError, match=r"none of the events.*another \[misp\] name"):
                 await other.run(full=True)
             assert other.store.events() == []
+            named = replace(other.settings, misp=replace(other.settings.misp, name="other"))
+            assert only(await other.run(settings=named)).created == first.created
         app = create_app(one.store)
         async with TestServer(app) as moved:
             misp = replace(one.settings.misp, url=str(moved.make_url("")))

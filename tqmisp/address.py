@@ -33,7 +33,7 @@ async def belongs(journal: Journal, target: int, url: str, reader: MispReader) -
     name, known = next((name, known) for number, name, known in await journal.targets() if number == target)
     if identity.address(known) == identity.address(url):
         return
-    events = [event.uuid for event in await journal.events(target, EVENTS)]
+    events = await journal.delivered_events(target, EVENTS)
     if events and not await reader.events(events):
         raise ConfigError(
             f"[misp] url: the journal knows {name!r} as {known}, and the MISP at {url} has none of the events that "

@@ -51,6 +51,8 @@ log = get_logger(__name__)
 
 OVERLAP = timedelta(minutes=10)
 """How far an incremental run goes back behind the last one, for rows that reached the search index late."""
+FAMILY = 32
+"""Characters of a scope that are the same whatever time is selected."""
 PAST_RUNS = 20
 """Runs that are looked at for the rate of one."""
 
@@ -295,7 +297,6 @@ class Export:
         settings, journal = self._settings, self._journal
         transfer = await self._open(target, number)
         scope = _scope(settings, await Search(self._threatq, settings.selection).collection())
-        await journal.keep_watermark(target, scope)
         mark = None if full else await journal.watermark(target, scope)
         selection = settings.selection
         complete = mark is None and selection.since is None and selection.until is None
@@ -309,6 +310,8 @@ class Export:
             salt=transfer.salt,
             recognise=None if transfer.ledger.is_new else partial(transfer.recognise, types=receipt.types),
         )
+        await source.prepare()  # whoever mistypes a name has changed nothing yet
+        await journal.keep_watermarks(target, scope[:FAMILY])
         sweep = hashlib.sha256(f"{scope} {mark} {full}".encode()).hexdigest()
         finished = await transfer.read(source, receipt, sweep, complete=complete)
         receipt.source = source.description() | {"incremental_since": selection.since if mark is not None else None}
@@ -377,10 +380,15 @@ def _tuned() -> Iterator[None]:
 
 
 def _scope(settings: Settings, collection: dict[str, Any] | None) -> str:
-    """Changes with the settings, or the data collection, where that makes it necessary to look at everything again."""
-    parts = [asdict(settings.selection), asdict(settings.mapping), settings.events.namespace, settings.threatq.url]
-    parts += [] if collection is None else [collection]
-    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    """Changes with the settings, or the data collection, where that makes it necessary to look at everything again.
+
+    It begins with what changes with all of these but the time that is selected, which makes nothing else of a row.
+    """
+    timeless = replace(settings.selection, since=None, until=None)
+    parts = [asdict(timeless), asdict(settings.mapping), settings.events.namespace, settings.threatq.url, collection]
+    family = hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()[:FAMILY]
+    time = settings.selection.since, settings.selection.until
+    return family + hashlib.sha256(orjson.dumps([family, *time])).hexdigest()[:FAMILY]
 
 
 def _before(mark: str) -> str:

@@ -282,7 +282,9 @@ class Transfer:
         plan = await place.journal.sweep(place.target, scope)
         known: dict[int, str] = {}
         filled: bool | None = None
-        if plan is not None:
+        if plan is None:
+            await place.journal.end_sweep(place.target)  # whoever goes back to that scope begins anew
+        else:
             held = orjson.loads(plan)
             filled = bool(held.get("filled"))
             known = {int(part): position for part, position in held["positions"].items()}

@@ -248,12 +248,12 @@ class Journal:
         if not await self._execute(update(watermarks).where(here).values(touched_at=touched_at)):
             await self._execute(insert(watermarks).values(target_id=target, scope=scope, touched_at=touched_at))
 
-    async def keep_watermark(self, target: int, scope: str) -> None:
-        """Forget the watermarks of all other scopes.
+    async def keep_watermarks(self, target: int, family: str) -> None:
+        """Forget the watermarks of all scopes but those that begin so.
 
-        A run within this one leaves MISP as this one wants it, wherever it ends, so that others begin anew.
+        A run within one of these leaves MISP as they want it, wherever it ends, so that others begin anew.
         """
-        others = (watermarks.c.target_id == target) & (watermarks.c.scope != scope)
+        others = (watermarks.c.target_id == target) & ~watermarks.c.scope.startswith(family, autoescape=True)
         await self._execute(delete(watermarks).where(others))
 
     async def sweep(self, target: int, scope: str) -> str | None:
@@ -305,6 +305,12 @@ class Journal:
             .limit(limit)
         )
         return [EventRecord(*row) for row in await self._rows(query)]
+
+    async def delivered_events(self, target: int, limit: int) -> list[str]:
+        """UUIDs of the newest events of which a slice is settled, or that were found in MISP."""
+        settled = select(slices.c.id).where(slices.c.event_id == events.c.id, slices.c.closed_at.is_not(None)).exists()
+        query = select(events.c.uuid).where(events.c.target_id == target, settled | (events.c.part == 0))
+        return [row.uuid for row in await self._rows(query.order_by(events.c.id.desc()).limit(limit))]
 
     async def open_slices(self, target: int) -> int:
         """How many slices were promised and are not confirmed."""

@@ -83,6 +83,7 @@ class ThreatQSource:
         self._bounds: windows.Window = (_text(before), _text(until))
         self._page_size = PageSize(client.options.page_size)
         self._cursor = True
+        self._prepared = False
         self._newest: str | None = None
         self._began = ""
         self._windows: list[windows.Window] | None = None
@@ -108,7 +109,7 @@ class ThreatQSource:
         self._positions = positions if self._windows else {}
 
     async def prepare(self) -> None:
-        """Find out what the server can do, for :meth:`one`; :meth:`shards` does so, too.
+        """Find out what the server can do, for :meth:`one`; :meth:`shards` does so, too, where nobody has yet.
 
         Raises:
             ConfigError: the selection names a type, a status or a data collection that does not exist.
@@ -120,6 +121,7 @@ class ThreatQSource:
         settings = orjson.dumps([asdict(timeless), asdict(self._search.lookups)], option=orjson.OPT_NON_STR_KEYS)
         digest = hashlib.sha1(self._salt + settings, usedforsecurity=False).digest()
         self._row_salt = int.from_bytes(digest[:8]) >> 1
+        self._prepared = True
 
     async def shards(self) -> Sequence[ThreatQShard]:
         """Find out what the server can do and how many rows there are, and divide them among the producers.
@@ -128,7 +130,8 @@ class ThreatQSource:
             ConfigError: the selection names a type, a status or a data collection that does not exist.
             ThreatQError: the server cannot be read.
         """
-        await self.prepare()
+        if not self._prepared:
+            await self.prepare()
         if self._windows is None:
             now = time.time() + (self._client.server_clock or 0.0)
             self._began = windows.text(datetime.fromtimestamp(now, UTC))
