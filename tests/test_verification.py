@@ -3,11 +3,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from tests.test_export import World, only, world
 from tests.test_retiring import ACTIVE, DOMAIN, EXPIRED, attribute, edit, library
+from tqmisp.errors import MispRefused
 from tqmisp.export import Export
 from tqmisp.misp.retire import RetireOptions
 from tqmisp.verification import KINDS, Verdict
@@ -74,7 +76,8 @@ async def test_an_older_state_is_stale(tmp_path: Path) -> None:
     lib = library(10)
     async with world(lib, tmp_path) as here:
         await here.run()
-        old = replace(attribute(here, "d0.example"))
+        delivered = attribute(here, "d0.example")
+        old = replace(delivered, timestamp=delivered.timestamp - 86_400)
         lib.change(lib.ids[0], {"description": "changed"})
         await here.run()
         here.store.change_attribute(attribute(here, "d0.example"), old)
@@ -83,6 +86,52 @@ async def test_an_older_state_is_stale(tmp_path: Path) -> None:
         await verify(here, every=True, repair=True)
         assert only(await here.run(full=True)).updated == 1
         assert attribute(here, "d0.example").comment == "changed"
+
+
+async def test_what_people_do_is_theirs_also_where_the_clock_of_misp_is_behind(tmp_path: Path) -> None:
+    """What differs and is hardly older than what was sent is no older state."""
+    lib = library(10)
+    async with world(lib, tmp_path) as here:
+        await here.run()
+        held = attribute(here, "d0.example")
+        here.store.change_attribute(held, replace(held, comment="theirs", timestamp=held.timestamp - 120))
+        assert found(await verify(here, every=True, repair=True)) == {"changed": 1}
+        await here.run(full=True)
+        assert attribute(here, "d0.example").comment == "theirs"
+
+
+async def test_what_a_dead_run_has_left_is_for_the_next_one(tmp_path: Path) -> None:
+    """Nothing of it is missing or stale, and a repair takes no analyst's work."""
+    lib, dying = library(10), False
+
+    @web.middleware
+    async def die(request: web.Request, handler: Handler) -> web.StreamResponse:
+        return web.Response(status=405) if dying and "/events/edit" in request.path else await handler(request)
+
+    async with world(lib, tmp_path, die) as here:
+        await here.run()
+        await edit(here, f"/attributes/edit/{attribute(here, 'd0.example').uuid}", {"comment": "theirs"})
+        lib.change(lib.ids[0], {"description": "changed"})
+        lib.add([{"type": DOMAIN, "value": "new.example", "score": 5} | ACTIVE])
+        dying = True
+        with pytest.raises(MispRefused):
+            await here.run()
+        dying = False
+        assert found(await verify(here, every=True, repair=True)) == {}
+        target = only(await here.run())
+        assert (target.created, target.kept) == (1, {"comment": 1})
+        assert attribute(here, "d0.example").comment == "theirs"
+
+
+async def test_an_event_that_people_have_deleted_is_not_brought_back(tmp_path: Path) -> None:
+    """Neither it nor what was in it, though it is of today and nobody has noticed before the repair."""
+    lib = library(10)
+    async with world(lib, tmp_path) as here:
+        first = only(await here.run())
+        await edit(here, f"/events/delete/{first.events[0].uuid}", {})
+        assert found(await verify(here, repair=True)) == {"missing": 10}
+        assert only(await here.run(full=True)).filtered == {"event_blocked": 10}
+        assert here.store.events() == []
 
 
 async def test_what_was_refused_is_tried_again(tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ class Change(StrEnum):
     """It is new."""
     RETRY = "retry"
     """It was promised by a run that died, or refused, and MISP does not hold it."""
+    REPAIR = "repair"
+    """It was delivered, and MISP has lost it."""
     TAKEOVER = "takeover"
     """Another indicator with the same attribute lends it comment and tags from now on."""
     UPDATE = "update"

@@ -34,6 +34,8 @@ class Stored(NamedTuple):
     timestamp: int
     marks: bytes
     retired: bool
+    unsettled: bool
+    """Sent by a run that died, and not looked at since."""
 
 
 class Audit:
@@ -143,7 +145,8 @@ class Audit:
 
         return await self._database.do(work)
 
-    def _query(self) -> Select[tuple[bytes, int, str, int, bytes, int]]:
+    def _query(self) -> Select[tuple[bytes, int, str, int, bytes, int, bool]]:
+        unsettled = select(slices.c.id).where(slices.c.target_id == self._target, slices.c.closed_at.is_(None))
         return (
             select(
                 ledger.c.uuid,
@@ -152,6 +155,7 @@ class Audit:
                 ledger.c.timestamp,
                 ledger.c.marks,
                 ledger.c.state,
+                ledger.c.slice_id.in_(unsettled),
             )
             .join(events, events.c.id == ledger.c.event_id)
             .where(ledger.c.target_id == self._target, ledger.c.state.in_(PRESENT))
@@ -159,7 +163,7 @@ class Audit:
 
 
 def _stored(row: Sequence[Any]) -> tuple[bytes, Stored]:
-    return row[0], Stored(row[1], row[2], row[3], row[4], row[5] == State.RETIRED)
+    return row[0], Stored(row[1], row[2], row[3], row[4], row[5] == State.RETIRED, bool(row[6]))
 
 
 def _all(query: Select[Any], connection: Connection) -> Sequence[Row[Any]]:

@@ -119,7 +119,8 @@ class Decisions:
         if row.state == State.DELETED:
             self.tally.refuse("filtered", "deleted_in_misp")
         elif row.state == State.PLANNED:
-            self._plan(attribute, ref, row.timestamp if same else max(batch.now, row.timestamp), Change.RETRY, batch)
+            change = Change.REPAIR if row.stamp == STALE else Change.RETRY
+            self._plan(attribute, ref, row.timestamp if same else max(batch.now, row.timestamp), change, batch)
         elif row.state in WITHDRAWN:
             self._plan(attribute, ref, newer, Change.REVIVE, batch, row.marks)
         elif same and (before is not None or row.state == State.QUARANTINED):

@@ -42,7 +42,7 @@ class Tally:
         self.created += len(stored) + len(elsewhere) - len(others)
         made = Counter(others)
         same = Counter([item.change for item in unchanged])
-        self.created += made[Change.RETRY]
+        self.created += made[Change.RETRY] + made[Change.REPAIR]
         self.updated += made[Change.UPDATE] + made[Change.REVIVE]
         self.unchanged += made[Change.ADOPT] + same[Change.UPDATE] + same[Change.REVIVE] + same[Change.ADOPT]
 

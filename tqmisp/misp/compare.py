@@ -11,6 +11,8 @@ from tqmisp.misp.identity import as_text
 from tqmisp.misp.reading import Whole
 
 SAMPLES = 10
+CLOCKS_DIFFER = 600
+"""Seconds by which MISP's clock may be behind ours: what differs and is no older than that is people's work."""
 
 
 class Promised(Protocol):
@@ -39,6 +41,11 @@ class Promised(Protocol):
     @property
     def retired(self) -> bool:
         """Whether it was withdrawn."""
+        ...
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether a run that died has sent it, and nobody has looked since what became of that."""
         ...
 
 
@@ -84,14 +91,15 @@ class Comparison:
                     self.extra.add(uuid=as_text(each.uuid), type=each.type, value=each.value)
                 continue
             self.met.add(each.uuid)
-            self._one(each, promised)
+            if not promised.unsettled:
+                self._one(each, promised)
 
     def miss(self, ledger: Iterable[tuple[bytes, Promised]]) -> list[bytes]:
         """Take what the ledger knows of the event; return what was not come across."""
         lost = []
         for uuid, promised in ledger:
             withdrawn = any(base.deleted for base in marks.unpacked(promised.marks))
-            if uuid not in self.met and not withdrawn:
+            if uuid not in self.met and not withdrawn and not promised.unsettled:
                 self.missing.add(indicator=promised.key, uuid=as_text(uuid))
                 lost.append(uuid)
         return lost
@@ -101,11 +109,16 @@ class Comparison:
         bases = marks.unpacked(promised.marks)
         if held.deleted and not any(base.deleted for base in bases):
             self.deleted.add(**sample)
-        elif held.timestamp < promised.timestamp:
-            self.stale.add(**sample)
-            self.old.append(held.uuid)
+        elif held.timestamp < promised.timestamp - CLOCKS_DIFFER:
+            self._stale(held, sample)
         elif bases and (fields := changed(held.marks(), bases)):
             self.changed.add(**sample, fields=fields)
+        elif held.timestamp < promised.timestamp:
+            self._stale(held, sample)
+
+    def _stale(self, held: Whole, sample: dict[str, object]) -> None:
+        self.stale.add(**sample)
+        self.old.append(held.uuid)
 
 
 def changed(here: marks.Marks, bases: list[marks.Marks]) -> list[str]:

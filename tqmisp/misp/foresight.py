@@ -29,6 +29,7 @@ from tqmisp.pipeline.retry import RetryPolicy
 _TOLD_AS = {
     Change.CREATE: "created",
     Change.RETRY: "created",
+    Change.REPAIR: "created",
     Change.UPDATE: "updated",
     Change.REVIVE: "updated",
     Change.RETIRE: "retired",

@@ -96,16 +96,27 @@ class MispSink:
         new = [item for item in part.items if not item.base and item.change is not Change.RETIRE]
         if self._adopts:
             new = adopt(ref, new, await self.reader.whole([item.uuid for item in new]), outcome)
+        lost = [item for item in new if item.change is Change.REPAIR]
+        new = [item for item in new if item.change is not Change.REPAIR] if lost else new
+        if lost:
+            await self._bring_new(ref, lost, outcome, _nothing)
         if new:
-            await self._bring_new(ref, new, outcome)
+            await self._bring_new(ref, new, outcome, self._instead)
         known = [item for item in part.items if item.base or item.change is Change.RETIRE]
         if known:
             await self._bring(ref, await self._compare(ref, known, outcome), outcome)
         return outcome
 
-    async def _bring_new(self, ref: EventRef, items: Sequence[Planned], outcome: Outcome[EventRef, Planned]) -> None:
+    async def _bring_new(
+        self,
+        ref: EventRef,
+        items: Sequence[Planned],
+        outcome: Outcome[EventRef, Planned],
+        instead: Callable[[EventRef], EventRef | None],
+    ) -> None:
+        """Bring what MISP does not have; another event takes the place of one that people have deleted, if any does."""
         try:
-            here = await self._make_event(ref)
+            here = await self._make_event(ref, instead)
         except EventBlocked:
             log.warning("event was deleted in MISP and is left alone", uuid=ref.uuid)
             outcome.refused += [(item, refusal(item, "filtered", "event_blocked", BLOCKED)) for item in items]
@@ -117,7 +128,7 @@ class MispSink:
             if error.status != 404 or here.uuid in await self.reader.events([here.uuid]):
                 raise
             self._there.discard(here.uuid)  # people have deleted it meanwhile, with whatever had arrived
-            await self._bring_new(ref, items, outcome)
+            await self._bring_new(ref, items, outcome, instead)
             return
         outcome.refused += brought.refused
         outcome.elsewhere += brought.elsewhere
@@ -156,7 +167,7 @@ class MispSink:
         """Publish events, and return those that MISP did not publish, with the reason."""
         return await publish(self._client, uuids, self._retry)
 
-    async def _make_event(self, ref: EventRef) -> EventRef:
+    async def _make_event(self, ref: EventRef, instead: Callable[[EventRef], EventRef | None]) -> EventRef:
         """See to it that an event is there; return the one that takes its place where people have deleted it.
 
         That it is there already is success, if it is ours to see.
@@ -169,7 +180,7 @@ class MispSink:
                 try:
                     await self._see_to(ref)
                 except EventBlocked:
-                    other = self._instead(ref)
+                    other = instead(ref)
                     if other is None:
                         raise
                     log.warning("event was deleted in MISP; another takes its place", uuid=ref.uuid, instead=other.uuid)
