@@ -288,6 +288,22 @@ async def test_what_was_withdrawn_may_be_deleted_in_misp(tmp_path: Path) -> None
         assert attribute(here, "d0.example").deleted
 
 
+async def test_what_becomes_too_strict_does_not_stay(tmp_path: Path) -> None:
+    """With its former TLP it would go on being shared; where everything is left, so is this."""
+    lib = library(20, sources=[{"name": "Feed", "tlp_name": "GREEN"}])
+    async with world(lib, tmp_path) as here:
+        here.settings = replace(here.settings, mapping=replace(here.settings.mapping, max_tlp="GREEN"))
+        only(await here.run())
+        lib.change(lib.ids[0], {"sources": [{"name": "Feed", "tlp_name": "RED"}]})
+        left = replace(here.settings, retire=RetireOptions(policy="leave"))
+        assert only(await here.run(settings=left)).retired == 0
+        assert only(await here.run()).retired == 1
+        assert attribute(here, "d0.example").deleted
+        lib.change(lib.ids[0], {"sources": [{"name": "Feed", "tlp_name": "GREEN"}]})
+        only(await here.run())
+        assert not attribute(here, "d0.example").deleted
+
+
 async def test_a_deleted_event_of_the_day_is_left_and_another_takes_what_is_new(tmp_path: Path) -> None:
     """What was in it stays away; what comes later does not go with it."""
     lib = library(20)

@@ -20,6 +20,7 @@ from tqmisp.misp.explain import Explanation, Step
 from tqmisp.misp.policy import STRICTNESS, Action, MappingPolicy
 from tqmisp.misp.reject import Unstorable
 from tqmisp.misp.rescue import Reader
+from tqmisp.misp.retire import TOO_STRICT
 from tqmisp.misp.screens import Filtered, screens
 from tqmisp.misp.types import FALLBACK, MispType
 from tqmisp.model import Indicator
@@ -142,7 +143,7 @@ class IndicatorMapper:
         tlp, remark, comment_json, comment_mark = self._remark(indicator)
         tags, tags_json, tags_mark = self._tags(indicator, tlp, trace)
         if tlp in self._too_strict:
-            raise Filtered("tlp_too_strict", f"It is {tlp}.")
+            raise Filtered(TOO_STRICT, f"It is {tlp}.")
         to_ids = filed.to_ids and self._detects(indicator, trace)
         if self._screens:
             found = self._found(filed.type, value, trace)

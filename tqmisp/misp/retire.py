@@ -12,6 +12,8 @@ from tqmisp.misp.merge import withdrawal
 from tqmisp.model import Leaver
 from tqmisp.pipeline.protocols import Mapped
 
+TOO_STRICT = "tlp_too_strict"
+"""The reason of indicators whose TLP is stricter than ``[mapping] max_tlp``."""
 Withdrawal = Literal["to_ids", "delete", "leave"]
 """Switch to_ids off, delete softly, or leave as it is."""
 
@@ -32,8 +34,9 @@ class RetireOptions:
     """So many may be withdrawn without asking, whatever their share."""
 
     def action(self, leaver: Leaver) -> Withdrawal:
-        """What becomes of one attribute."""
-        return self.statuses.get(leaver.status) or self.types.get(leaver.type) or self.policy
+        """What becomes of one attribute; what has become too strict to be sent does not stay to be shared."""
+        action = self.statuses.get(leaver.status) or self.types.get(leaver.type) or self.policy
+        return "delete" if leaver.code == TOO_STRICT and action != "leave" else action
 
     def needs_leave(self, listed: int, live: int) -> bool:
         """Whether so many of all that MISP holds of ours are too many to be withdrawn without asking."""
