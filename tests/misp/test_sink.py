@@ -24,7 +24,7 @@ from tests.misp.conftest import (
     status,
     update,
 )
-from tqmisp.errors import MispRefused, MispUnavailable
+from tqmisp.errors import MispRefused, MispUnavailable, MispUnclear
 from tqmisp.misp import marks
 from tqmisp.misp.identity import as_text
 from tqmisp.misp.options import EventOptions
@@ -150,6 +150,20 @@ async def test_a_request_that_takes_longer_than_the_server_gives_it_is_cut_in_ha
         assert sorted(item.key for item in outcome.stored) == sorted(item.key for item in items)
         assert len(here.values()) == 10
     assert [size for size in sizes if size > 3] == [10, 10, 5, 5, 5, 5]
+
+
+async def test_a_server_that_loses_every_change_is_waited_for() -> None:
+    """A chunk is not cut where nothing at all comes through."""
+    sizes: list[int] = []
+
+    async def lose(request: web.Request, handler: Handler) -> web.StreamResponse:
+        sizes.append(len(orjson.loads(await request.read())["Event"]["Attribute"]))
+        return await hang_up(request, handler)
+
+    async with rig(fault("/events/edit", *[lose] * 1000)) as here:
+        with pytest.raises(MispUnclear):
+            await here.sink.deliver(part(domains(10)))
+    assert set(sizes) == {10, 0}
 
 
 async def test_a_request_that_is_too_large_is_cut_in_half() -> None:

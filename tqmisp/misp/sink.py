@@ -242,7 +242,10 @@ class MispSink:
             await self._retry.call(attempts)
         except MispTooLarge as error:
             await self._halve(ref, attempts, poison, error)
-        except (_TooMuch, MispFault) as error:
+        except _Lost as error:
+            await self._suspicion.holds(ref)  # a server that loses everything is waited for
+            await self._halve(ref, attempts, poison, error, unclear=True)
+        except (_Poison, MispFault) as error:
             await self.reader.alive()  # a server that is down is not our chunk's fault
             await self._halve(ref, attempts, poison, error, unclear=True)
 
@@ -307,8 +310,12 @@ class MispSink:
             await self._verdicts.ask(ref, absent, outcome)
 
 
-class _TooMuch(Exception):
-    """A chunk fails again and again: some value makes the server throw, or it takes longer than the server gives it."""
+class _Poison(Exception):
+    """Some value in a chunk makes the server throw, again and again."""
+
+
+class _Lost(Exception):
+    """A chunk is lost again and again, as where it takes longer than the server gives a worker."""
 
 
 class _Attempts:
@@ -338,7 +345,7 @@ class _Attempts:
         if self._unclear:
             left = await self._sink.missing(self._ref, self._left, may_still_run=self._may_still_run)
             if self._lost >= FAULTS and len(left) == len(self._left) > 1:
-                raise _TooMuch("its requests are lost without a trace")
+                raise _Lost("its requests are lost without a trace")
             self._left = left
             self._unclear = self._may_still_run = False
         slot, self._slot = self._slot or await self._sink.pace.take(), None
@@ -359,5 +366,5 @@ class _Attempts:
             self.suspect = True
             self._faults += 1
             if self._faults >= FAULTS and len(left) > 1:
-                raise _TooMuch(str(error)) from error
+                raise _Poison(str(error)) from error
             raise
