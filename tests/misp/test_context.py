@@ -125,6 +125,10 @@ def test_each_setting_makes_its_part_of_the_comment(setting: dict[str, object], 
         (("GREEN",), ("TLP: RED",), "RED"),
         ((), ("tlp:white",), "CLEAR"),
         ((), ("tlp_amber+strict", "x"), "AMBER+STRICT"),
+        ((), ("TLP:AMBER STRICT",), "AMBER+STRICT"),
+        ((), ("TLP:Amber-Strict",), "AMBER+STRICT"),
+        ((), (" TLP : RED ",), "RED"),
+        ((), ("red", "amber strict"), None),  # a tag that does not say what it means
         (("PURPLE",), ("tlp:purple",), None),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.logs import capture_logs
 from tests.threatq.samples import sample
 from tqmisp.model import Indicator, Source
 from tqmisp.pipeline.protocols import Refusal
@@ -162,6 +163,36 @@ def test_context_comes_in_both_views() -> None:
     assert indicator.attributes == (("Malware Family", "X"), ("number", "4.5"))
     assert indicator.malware == ("X",)
     assert indicator.adversaries == ("G",)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"tlp_name": "AMBER-STRICT", "tlp_id": 5}, "AMBER+STRICT"),
+        ({"tlp_name": "Amber_Strict"}, "AMBER+STRICT"),
+        ({"tlp_name": "TLP RED"}, "RED"),
+        ({"tlp_name": " tlp : white "}, "CLEAR"),
+        ({"tlp_name": "", "tlp_id": None}, None),
+        ({"tlp_name": " "}, None),
+        ({"tlp_id": 5}, "RED"),  # AMBER+STRICT, as long as nobody has renumbered
+        ({"tlp_name": "BLACK"}, "RED"),
+        ({"tlp_name": "BLACK", "tlp_id": 9}, "RED"),
+    ],
+)
+def test_a_tlp_that_is_not_known_counts_as_the_strictest(given: dict[str, Any], expected: str | None) -> None:
+    """Whatever else it counted as, it could let a secret out; none at all is none, and spelling does not matter."""
+    assert read(sources=[{"name": "A", **given}]).sources == (Source("A", expected),)
+
+
+def test_a_tlp_that_is_not_known_is_named_once() -> None:
+    """Not for each of its indicators, nor for each of its sources."""
+    with capture_logs() as logs:
+        for name in ("One", "Two", "One"):
+            read(sources=[{"name": name, "tlp_name": "ULTRAVIOLET"}, {"name": name, "tlp_id": 77}])
+    assert [(entry["log_level"], entry["tlp"], entry["counts_as"]) for entry in logs] == [
+        ("warning", "ULTRAVIOLET", "RED"),
+        ("warning", "id 77", "RED"),
+    ]
 
 
 def test_values_are_kept_as_they_are() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from tqmisp.check.finding import Notes
 from tqmisp.check.network import Seen
 from tqmisp.config import Settings
-from tqmisp.misp.policy import STRICTNESS
+from tqmisp.tlp import STRICTNESS
 from tqmisp.transport.words import one_line
 
 Get = Callable[[str], Awaitable[Seen]]

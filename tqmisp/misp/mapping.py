@@ -17,7 +17,7 @@ from tqmisp.misp import identity, marks
 from tqmisp.misp.attribute import Attribute
 from tqmisp.misp.context import ContextMaker, last_seen, moment, seen
 from tqmisp.misp.explain import Explanation, Step
-from tqmisp.misp.policy import STRICTNESS, Action, MappingPolicy
+from tqmisp.misp.policy import Action, MappingPolicy
 from tqmisp.misp.reject import Unstorable
 from tqmisp.misp.rescue import Reader
 from tqmisp.misp.retire import TOO_STRICT
@@ -25,6 +25,7 @@ from tqmisp.misp.screens import Filtered, screens
 from tqmisp.misp.types import FALLBACK, MispType
 from tqmisp.model import Indicator
 from tqmisp.pipeline.protocols import Mapped, Refusal
+from tqmisp.tlp import STRICTNESS
 
 CACHED_CONTEXTS = 2_000
 """Combinations of tags, sources and the like that are kept; the indicators of one feed share a few."""

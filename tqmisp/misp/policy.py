@@ -11,9 +11,7 @@ from pydantic import ConfigDict
 from tqmisp.errors import ConfigError
 from tqmisp.misp.rules import RULES
 from tqmisp.misp.types import FALLBACK, TYPES, MispType, known_types
-
-STRICTNESS = ("RED", "AMBER+STRICT", "AMBER", "GREEN", "CLEAR")
-"""Names of the traffic light protocol, the strictest first."""
+from tqmisp.tlp import STRICTNESS
 
 MAX_COMMENT_BYTES = 65_535
 WITH_DATA = frozenset({"attachment", "malware-sample"})

@@ -8,14 +8,13 @@ from functools import lru_cache
 
 from tqmisp.misp import galaxies
 from tqmisp.misp.explain import Step
-from tqmisp.misp.policy import STRICTNESS, MappingPolicy
+from tqmisp.misp.policy import MappingPolicy
 from tqmisp.misp.text import plain
 from tqmisp.model import Indicator
+from tqmisp.tlp import STRICTNESS, tlp_in_tag
 
 TAG_CHARACTERS = 255
 """MISP cuts longer names or leaves them out (recordings 390 to 392)."""
-
-_TLP_TAG = re.compile(r"tlp[:\s_-]{1,2}(red|amber\+strict|amber|green|clear|white)", re.IGNORECASE)
 
 TagRule = Callable[[Indicator], Iterator[Step]]
 """Gives a step for each tag; ``after`` is its name."""
@@ -36,13 +35,7 @@ def _tlp_of_tags(tags: tuple[str, ...]) -> str | None:
     return _strictest(tuple(map(_tlp_in, tags)))
 
 
-@lru_cache(maxsize=4096)
-def _tlp_in(tag: str) -> str | None:
-    match = _TLP_TAG.fullmatch(tag.strip())
-    if match is None:
-        return None
-    name = match[1].upper()
-    return "CLEAR" if name == "WHITE" else name
+_tlp_in = lru_cache(maxsize=4096)(tlp_in_tag)
 
 
 def tlp_of(indicator: Indicator, policy: MappingPolicy) -> str | None:
@@ -98,7 +91,7 @@ def _named(field: str, predicate: str, lookup: galaxies.Lookup) -> TagRule:
 
 def _plain_tags(indicator: Indicator, *, with_tlp: bool) -> Iterator[Step]:
     for name in indicator.tags:
-        if with_tlp or not _TLP_TAG.fullmatch(name.strip()):
+        if with_tlp or _tlp_in(name) is None:
             yield Step("tags", name, plain(name))
 
 

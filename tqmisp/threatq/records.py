@@ -1,4 +1,4 @@
-"""Rows of ThreatQ, in whatever view they come, as indicators. Pure; never raises for a row."""
+"""Rows of ThreatQ, in whatever view they come, as indicators. Pure but for a warning; never raises for a row."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
+from tqmisp.log import get_logger
 from tqmisp.model import Indicator, Source
 from tqmisp.pipeline.protocols import Refusal
 from tqmisp.threatq.rows import Named, Row, as_row
+from tqmisp.tlp import STRICTNESS, tlp_named
+
+log = get_logger(__name__)
 
 TLP_BY_ID = {1: "RED", 2: "AMBER", 3: "GREEN", 4: "CLEAR"}
-"""Ids of the four that ThreatQ ships; the id of AMBER+STRICT is not known, its name is used."""
-_TLP_NAMES = {"WHITE": "CLEAR", "CLEAR": "CLEAR", "GREEN": "GREEN", "AMBER": "AMBER", "RED": "RED"}
-_TLP_NAMES |= {"AMBER+STRICT": "AMBER+STRICT", "AMBER STRICT": "AMBER+STRICT"}
+"""Ids of the four that ThreatQ ships; the id of AMBER+STRICT is not known, its name is used where there is one."""
 MALWARE_ATTRIBUTES = frozenset({"malware family", "malware", "malware name"})
 """Names of attributes that hold the name of a malware family."""
 SAMPLE_CHARACTERS = 1_000
@@ -185,10 +187,21 @@ def _sources(given: list[Named]) -> tuple[Source, ...]:
 @lru_cache(maxsize=256)
 def _source(name: str, tlp: str, number: int | None) -> Source | None:
     """One of the few sources that an instance has; None where nothing is known of it."""
-    known = _TLP_NAMES.get(tlp.upper().removeprefix("TLP:").strip())
+    known = tlp_named(tlp)
     if known is None and number is not None:
         known = TLP_BY_ID.get(number)
+    if known is None and (tlp.strip() or number is not None):
+        known = _unknown(tlp.strip() or f"id {number}")
     return Source(name, known) if name or known else None
+
+
+@lru_cache(maxsize=256)
+def _unknown(tlp: str) -> str:
+    """What a TLP counts as that is not known: the strictest, since any other might let a secret out."""
+    log.warning(
+        "a source has a TLP that is not known; it counts as the strictest", tlp=tlp[:100], counts_as=STRICTNESS[0]
+    )
+    return STRICTNESS[0]
 
 
 def _pairs(given: list[Named]) -> tuple[tuple[str, str], ...]:
