@@ -26,12 +26,18 @@ MENDED = [
     ("IP Address", "1.2.3.4:8080", "ip-dst|port", "1.2.3.4|8080", ("ip_port",)),
     ("IPv6 Address", "[2001:DB8::1]:443", "ip-dst|port", "2001:db8::1|443", ("ip_port",)),
     ("IP Address", "1.2.3.0/24", "ip-dst", "1.2.3.0/24", ("cidr_under_ip",)),
+    ("FQDN", "1.2.3.0/24", "ip-dst", "1.2.3.0/24", ("cidr_under_ip",)),
     ("IP Address", "evil.com", "domain", "evil.com", ("host_under_ip",)),
     ("IP Address", "http://1.2.3.4/x", "url", "http://1.2.3.4/x", ("url_under_host",)),
     ("CIDR Block", "1.2.3.4:80", "ip-dst|port", "1.2.3.4|80", ("ip_port",)),
     ("FQDN", "1.2.3.4", "ip-dst", "1.2.3.4", ("ip_under_host",)),
     ("FQDN", "https://evil.com/path", "url", "https://evil.com/path", ("url_under_host",)),
     ("FQDN", "evil.com/path", "url", "evil.com/path", ("url_under_host",)),
+    ("FQDN", "evil.com:8080/24", "url", "evil.com:8080/24", ("url_under_host",)),
+    ("FQDN", "https://evil.com/a,b;c", "url", "https://evil.com/a,b;c", ("url_under_host",)),
+    ("IP Address", "1.2.3.4/24.sh", "url", "1.2.3.4/24.sh", ("url_under_host",)),
+    ("IP Address", "1.2.3.4:80/24", "url", "1.2.3.4:80/24", ("url_under_host",)),
+    ("IP Address", "http://1.2.3.4/24", "url", "http://1.2.3.4/24", ("url_under_host",)),
     ("FQDN", "Bad@Evil.com", "email-src", "bad@evil.com", ("email_under_host",)),
     ("FQDN", "evil.com:8080", "hostname|port", "evil.com|8080", ("host_port",)),
     ("FQDN", "1.2.3.4:8080", "ip-dst|port", "1.2.3.4|8080", ("host_port",)),
@@ -85,6 +91,37 @@ def test_a_plausible_label_is_believed(label: str, value: str, misp_type: str) -
     reading = READER.read(label, value)
     filed, found, rules = reading.filed, reading.value, reading.rules
     assert (filed.type, found, rules) == (misp_type, value, ())
+
+
+@pytest.mark.parametrize(
+    ("label", "value"),
+    [
+        ("IP Address", "192.0.2.0/255.255.255.0"),
+        ("FQDN", "192.0.2.0/255.255.255.0"),
+        ("CIDR Block", "192.0.2.0/33"),
+        ("CIDR Block", "192.0.2.0/24 (bad net)"),
+        ("CIDR Block", "10.0.0.0/8, 11.0.0.0/8"),
+        ("IP Address", "10.0.0.0/8;evil"),
+        ("IP Address", "192.0.2.1:0"),
+        ("IP Address", "192.0.2.1:99999"),
+        ("IP Address", "192.0.2.1:443 (C2)"),
+        ("IP Address", "192.0.2.1-20"),
+        ("IP Address", "*.192.0.2.1-20"),
+        ("IP Address", "192.0.2.1-20/24"),
+        ("IP Address", "192.0.2.1-20:80"),
+        ("IP Address", "192.0.2.999:80"),
+        ("CIDR Block", "198.51.100.0-255"),
+        ("IP Address", "1.2.3.0x"),
+        ("FQDN", "evil.com: malicious"),
+        ("FQDN", "evil.com:malicious"),
+        ("FQDN", "evil.com:80, evil.org:80"),
+        ("FQDN", "evil.com/a,evil.org/b"),
+    ],
+)
+def test_what_may_mean_several_things_is_refused(label: str, value: str) -> None:
+    """Networks, ranges and lists as URLs or hosts would never match, or match what nobody meant."""
+    with pytest.raises(Unstorable):
+        READER.read(label, value)
 
 
 @pytest.mark.parametrize(("label", "value"), [(label, value) for label, value, *_ in MENDED])

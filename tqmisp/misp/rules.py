@@ -45,6 +45,10 @@ _HXXP = re.compile(r"(?:h(?:xx|tx|xt|\*\*|\[tt\])p|meow)(s?)(?=:|\[:)", re.IGNOR
 _HXXP_HOST = re.compile(r"(?:hxxp|hxtp|htxp|meow)(?!s?(?::|\[:))", re.IGNORECASE)
 _CVE = re.compile(r"cve[\s_:-]{0,2}([0-9]{4})[\s_-]([0-9]{4,12})", re.IGNORECASE)
 _AS = re.compile(r"(?:ASN?)?[\s:#]{0,2}([0-9]{1,10})(?:[\s,(-].{0,200})?", re.IGNORECASE | re.DOTALL)
+_BLANK = re.compile(r"\s")
+_LIST = re.compile(r"[,;]")
+_AS_NETWORK = re.compile(r"/[0-9][^a-zA-Z?]*")
+"""What follows an address in a network or in what should be one: a number too large, a netmask."""
 _HEX = re.compile(r"[0-9A-Fa-f]+")
 HASH_LABELS = {32: "MD5", 40: "SHA-1", 64: "SHA-256", 96: "SHA-384", 128: "SHA-512"}
 """ThreatQ's types for checksums, by hexadecimal characters."""
@@ -112,7 +116,7 @@ def _cidr_under_ip(text: str) -> Move | None:
 
 def _host_under_ip(text: str) -> Move | None:
     host = lower(text).strip(".")
-    return Move(host, "FQDN") if is_host(host) and not host.rpartition(".")[2].isdigit() else None
+    return Move(host, "FQDN") if _is_name(host) else None
 
 
 def _ip_under_host(text: str) -> Move | None:
@@ -120,7 +124,7 @@ def _ip_under_host(text: str) -> Move | None:
 
 
 def _wildcard_host(text: str) -> Move | None:
-    return Move(text[2:], "FQDN") if text.startswith("*.") and is_host(text[2:]) else None
+    return Move(text[2:], "FQDN") if text.startswith("*.") and _is_name(text[2:]) else None
 
 
 def _email_under_host(text: str) -> Move | None:
@@ -133,15 +137,29 @@ def _host_port(text: str) -> Move | None:
     host, _, port = text.partition(":")
     if is_ip(host):
         return _ip_port(text)
-    return Move(f"{host}|{port}", type="hostname|port") if _storable("hostname|port", f"{host}|{port}") else None
+    pair = f"{host}|{port}"
+    return Move(pair, type="hostname|port") if _is_name(host) and _storable("hostname|port", pair) else None
 
 
 def _url_under_host(text: str) -> Move | None:
-    start = text.partition("://")[2] or text
-    host = start.partition("/")[0].partition("?")[0].rpartition("@")[2].partition(":")[0]
-    if host == text or "\n" in text or not (is_host(host) or is_ip(host)):
+    start = text.partition("://")[2]
+    bare = start or text
+    authority = bare.partition("/")[0].partition("?")[0]
+    host, colon, port = authority.rpartition("@")[2].partition(":")
+    if host == text or _BLANK.search(text) or not (_is_name(host) or is_ip(host)):
+        return None
+    if not start and (
+        _LIST.search(text)
+        or (colon and not _storable("port", port))
+        or (not colon and is_ip(host) and _AS_NETWORK.fullmatch(bare, len(authority)))
+    ):
         return None
     return Move(text, "URL")
+
+
+def _is_name(host: str) -> bool:
+    """Whether a text is a host name beyond doubt: MISP takes ``192.0.2.1-20`` and ``192.0.2.999`` for one as well."""
+    return is_host(host) and host.rpartition(".")[2][0].isalpha()
 
 
 def _punycode(text: str) -> Move | None:
@@ -211,11 +229,8 @@ class Plan(NamedTuple):
     """The same, where MISP would refuse the value."""
 
 
-_IP = Plan(
-    (BLANKS, Rule("refang", _REFANG, _refang), _HALF_REFANG),
-    (Rule("cidr_under_ip", "Files 192.0.2.0/24 that stands as an address as a CIDR Block.", _cidr_under_ip),),
-    _IP_RULES,
-)
+_CIDR = Rule("cidr_under_ip", "Files 192.0.2.0/24 that stands as an address or a host as a CIDR Block.", _cidr_under_ip)
+_IP = Plan((BLANKS, Rule("refang", _REFANG, _refang), _HALF_REFANG), (_CIDR,), _IP_RULES)
 PLANS: dict[str, Plan] = {
     "IP Address": _IP,
     "IPv6 Address": _IP,
@@ -223,7 +238,7 @@ PLANS: dict[str, Plan] = {
     "FQDN": Plan(
         (BLANKS, Rule("refang", _REFANG, _refang_email), _HALF_REFANG),
         (Rule("ip_under_host", "Files an address that stands as a host as an IP Address.", _ip_under_host),),
-        (*_HOST_RULES, Rule("punycode", "Encodes a host name beyond ASCII.", _punycode)),
+        (_CIDR, *_HOST_RULES, Rule("punycode", "Encodes a host name beyond ASCII.", _punycode)),
     ),
     "URL": Plan(
         (BLANKS, Rule("refang", _REFANG, _refang_url), _HALF_REFANG),
