@@ -49,6 +49,9 @@ MENDED = [
     ("SHA-256", "A" * 40, "sha1", "a" * 40, ("hash_by_length",)),
     ("CVE", "cve_2024 12345", "vulnerability", "CVE-2024-12345", ("cve_form",)),
     ("ASN", "AS64496 (Example Net)", "AS", "64496", ("as_number_form",)),
+    ("ASN", "64496 (Example Net 2)", "AS", "64496", ("as_number_form",)),
+    ("ASN", "ASN: 64496, Level 3", "AS", "64496", ("as_number_form",)),
+    ("ASN", "AS64496-EXAMPLE", "AS", "64496", ("as_number_form",)),
     ("Service Name", "a/b", "text", "a/b", ("service_as_text",)),
     ("Fuzzy Hash", "not fuzzy", "text", "not fuzzy", ("fuzzy_hash_as_text",)),
 ]
@@ -116,10 +119,17 @@ def test_a_plausible_label_is_believed(label: str, value: str, misp_type: str) -
         ("FQDN", "evil.com:malicious"),
         ("FQDN", "evil.com:80, evil.org:80"),
         ("FQDN", "evil.com/a,evil.org/b"),
+        ("ASN", "64496-64511"),
+        ("ASN", "AS64496 – 64511"),  # noqa: RUF001  as feeds write it
+        ("ASN", "64496 64497"),
+        ("ASN", "AS64496, AS64497"),
+        ("ASN", "AS64496 (Example Net), AS64497 (Other)"),
+        ("ASN", "12 monkeys"),
+        ("ASN", "1-800"),
     ],
 )
 def test_what_may_mean_several_things_is_refused(label: str, value: str) -> None:
-    """Networks, ranges and lists as URLs or hosts would never match, or match what nobody meant."""
+    """Networks and ranges as URLs or hosts, or one of several numbers, would match nothing, or what nobody meant."""
     with pytest.raises(Unstorable):
         READER.read(label, value)
 

@@ -44,7 +44,11 @@ _COLON = re.compile(r"\[(:(?://)?)\]")
 _HXXP = re.compile(r"(?:h(?:xx|tx|xt|\*\*|\[tt\])p|meow)(s?)(?=:|\[:)", re.IGNORECASE)
 _HXXP_HOST = re.compile(r"(?:hxxp|hxtp|htxp|meow)(?!s?(?::|\[:))", re.IGNORECASE)
 _CVE = re.compile(r"cve[\s_:-]{0,2}([0-9]{4})[\s_-]([0-9]{4,12})", re.IGNORECASE)
-_AS = re.compile(r"(?:ASN?)?[\s:#]{0,2}([0-9]{1,10})(?:[\s,(-].{0,200})?", re.IGNORECASE | re.DOTALL)
+_AS = re.compile(
+    r"(ASN?)?[\s:#]{0,2}([0-9]{1,10})(?:(?(1)[\s,(-]|\s?\()(?!\W*[0-9]|.*\bASN?\W{0,2}[0-9]).{0,200})?",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A number and whose it is: no range, no list; and a number that is not said to be one of an AS may be any."""
 _BLANK = re.compile(r"\s")
 _LIST = re.compile(r"[,;]")
 _AS_NETWORK = re.compile(r"/[0-9][^a-zA-Z?]*")
@@ -183,7 +187,7 @@ def _cve_form(text: str) -> Move | None:
 
 def _as_number_form(text: str) -> Move | None:
     found = _AS.fullmatch(text[:240])
-    return Move(found[1]) if found else None
+    return Move(found[2]) if found else None
 
 
 def _email_form(text: str) -> Move | None:
