@@ -10,7 +10,7 @@ from tqmisp.misp.types import TYPES
 settings.register_profile("unhurried", deadline=None)  # the first example reads tables from disk
 settings.load_profile("unhurried")
 
-SCHEMES = "http https hxxp hXXps meow h[tt]p :// [://] [:] : :: // mailto:"
+SCHEMES = "http https hxxp hXXps meow h[tt]p h**p ; :// [://] [:] : :: // mailto:"
 HOSTS = "evil EVIL com gov.uk xn-- - _ . .. [.] [dot] (dot) {.} [. .] [ ] ( ) @ [at] [@] < > *. * ? # / \\ %00 & = | ||"
 NUMBERS = "1 01 8 24 32 /24 /032 128 255 256 999 65535 65536 4294967296 10.0.0.1 192.0.2.1 ffff fe80 2001:db8"
 NAMES = "AS asn CVE cve-2024- 2024 12345 3:abc:de aa:bb:cc:dd:ee:ff AA-BB-CC HKLM\\Software\\X C:\\ key|value tlp:red"

@@ -18,6 +18,15 @@ MENDED = [
     ("URL", "hxxps://evil[.]com/x", "url", "https://evil.com/x", ("refang",)),
     ("URL", "HXXP[:]//evil(dot)com", "url", "http://evil.com", ("refang",)),
     ("URL", "hxxp[://]evil.com", "url", "http://evil.com", ("refang",)),
+    ("URL", "h**p://evil.com/x", "url", "http://evil.com/x", ("refang",)),
+    ("URL", "H**Ps://evil.com/x", "url", "https://evil.com/x", ("refang",)),
+    *(
+        ("URL", f"hxxp{typo}evil.com/x", "url", "http://evil.com/x", ("refang",))
+        for typo in ("//", "(:)//", "{:}//", ";//", " :// ")
+    ),
+    ("URL", "hxxps//evil[.]com", "url", "https://evil.com", ("refang",)),
+    ("URL", "meowé.example", "url", "http://meowé.example", ("scheme_like_host",)),
+    ("URL", "meow@evil.com/x", "url", "http://meow@evil.com/x", ("scheme_like_host",)),
     ("URL", "meow.example/x", "url", "http://meow.example/x", ("scheme_like_host",)),  # MISP: http.example/x
     ("FQDN", "evil{.}com", "domain", "evil.com", ("refang",)),
     ("FQDN", "evil[DOT]com", "domain", "evil.com", ("refang",)),
@@ -172,6 +181,13 @@ def test_a_trace_tells_each_step() -> None:
         Step("refang", "Evil[.]COM", "Evil.COM"),
         Step("host_under_ip", "IP Address: Evil.COM", "FQDN: evil.com"),
     ]
+
+
+@pytest.mark.parametrize("value", ["hxxp", "hxxps", "meow", "hxxp evil.com", "hxxp/evil.com"])
+def test_what_is_no_host_gets_no_scheme(value: str) -> None:
+    """Before a scheme alone, ``http://`` would make a host of it."""
+    assert "hxxp" not in READER.read("URL", value).value
+    assert "scheme_like_host" not in READER.read("URL", value).rules
 
 
 @given(labels, values)

@@ -52,7 +52,7 @@ _READY = {
     "sha256": re.compile("[0-9a-f]{64}"),
     **dict.fromkeys(("ip-src", "ip-dst"), _IPV4),
     **dict.fromkeys(("domain", "hostname"), _NAME),
-    "url": re.compile(rf"(?!(?i:hx|htx|meow))[{_PATH}]+"),
+    "url": re.compile(rf"(?!(?i:hx|htx|h\*|meow))[{_PATH}]+"),
     "uri": re.compile(rf"[{_PATH}]+"),
 }
 """What values look like that MISP stores as they are and no rule mends: most of a feed, so a short cut for them."""

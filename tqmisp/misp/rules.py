@@ -41,8 +41,9 @@ _DOT = re.compile(r"\[\.\]|\(\.\)|\{\.\}|\[dot\]|\(dot\)|\{dot\}", re.IGNORECASE
 _HALF = re.compile(r"(?<=\w)(?:\[\.|\.\])(?=\w)")
 _AT = re.compile(r"\[@\]|\(@\)|\[at\]|\(at\)", re.IGNORECASE)
 _COLON = re.compile(r"\[(:(?://)?)\]")
-_HXXP = re.compile(r"(?:h(?:xx|tx|xt|\*\*|\[tt\])p|meow)(s?)(?=:|\[:)", re.IGNORECASE)
-_HXXP_HOST = re.compile(r"(?:hxxp|hxtp|htxp|meow)(?!s?(?::|\[:))", re.IGNORECASE)
+_HXXP = re.compile(r"(?:h(?:xx|tx|xt|\*\*|\[tt\])p|meow)(s?)(?:[^\w/]{0,4}(//)(?!\])\s*|(?=:|\[:))", re.IGNORECASE)
+"""A defanged scheme with whatever stands for ``://``, or before a colon: ``hxxp://``, ``hxxp;//``, ``hxxp[://]``."""
+_HXXP_HOST = re.compile(r"(?:hxxp|hxtp|htxp|meow)[^/?:#]*", re.IGNORECASE)
 _CVE = re.compile(r"cve[\s_:-]{0,2}([0-9]{4})[\s_-]([0-9]{4,12})", re.IGNORECASE)
 _AS = re.compile(
     r"(ASN?)?[\s:#]{0,2}([0-9]{1,10})(?:(?(1)[\s,(-]|\s?\()(?!\W*[0-9]|.*\bASN?\W{0,2}[0-9]).{0,200})?",
@@ -91,7 +92,9 @@ def _refang_path(text: str) -> Move | None:
 
 
 def _refang_url(text: str) -> Move | None:
-    after = _HXXP.sub(lambda found: "https" if found[1] else "http", text, count=1) if _HXXP.match(text) else text
+    after = text
+    if found := _HXXP.match(text):
+        after = f"http{'s' if found[1] else ''}{'://' if found[2] else ''}{text[found.end() :]}"
     if "[" in after or "(" in after:
         after = _COLON.sub(r"\1", _DOT_LIKE_MISP.sub(".", after))
     return _changed(text, after)
@@ -102,7 +105,9 @@ def _half_refang(text: str) -> Move | None:
 
 
 def _scheme_like_host(text: str) -> Move | None:
-    return Move(f"http://{text}") if _HXXP_HOST.match(text) else None
+    found = _HXXP_HOST.match(text)
+    host = found[0].rpartition("@")[2].strip(".") if found else ""
+    return Move(f"http://{text}") if host and is_host(punycode(host) or host) else None
 
 
 def _ip_port(text: str) -> Move | None:
