@@ -250,6 +250,8 @@ def test_dates_are_written_as_misp_takes_them(start: str | None, end: str | None
         (galaxies.ADVERSARIES, "", None),
         (galaxies.MALWARE, "Cobalt-Strike", 'misp-galaxy:malpedia="Cobalt Strike"'),
         (galaxies.MALWARE, "mass_scanner", None),
+        *((galaxies.MALWARE, name, None) for name in ("-", "???", "Unknown", "Unknown Group", "Trojan", "Ra", "R")),
+        (galaxies.ADVERSARIES, "Unnamed", None),
     ],
 )
 def test_names_are_found_in_the_galaxies(table: tuple[str, ...], name: str, tag: str | None) -> None:
@@ -258,8 +260,20 @@ def test_names_are_found_in_the_galaxies(table: tuple[str, ...], name: str, tag:
 
 
 def test_a_table_of_ones_own_counts_more_than_the_galaxies() -> None:
-    """The operator knows best whom a name means."""
-    assert galaxies.lookup(galaxies.ADVERSARIES, {"Fancy Bear": "ours"})("fancybear") == "ours"
+    """The operator knows best whom a name means, but a name without letters means nobody."""
+    own = {"Fancy Bear": "ours", "Unknown": "nobody", "R": "short", "-": "none"}
+    known = galaxies.lookup(galaxies.ADVERSARIES, own)
+    assert [known(name) for name in ("fancybear", "unknown", "r", "?")] == ["ours", "nobody", "short", None]
+
+
+def test_what_stands_in_the_place_of_a_name_gets_no_tag() -> None:
+    """Dashes say that there is none; a word is at least what ThreatQ says."""
+    indicator = Indicator(1, "FQDN", "a.example", adversaries=("-", "Unnamed"), malware=("???", "Trojan", "мир"))
+    assert tags(MappingPolicy(), indicator) == (
+        'threatq:adversary="Unnamed"',
+        'threatq:malware="Trojan"',
+        'threatq:malware="мир"',
+    )
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: f"{value[:6]!a} {len(value)}")

@@ -36,7 +36,15 @@ MALWARE = (
 """The same for malware families."""
 
 LEAST_CHARACTERS = 3
-"""Shorter synonyms are anybody's."""
+"""Shorter names and synonyms are anybody's."""
+
+_KINDS = (
+    "unknown unnamed unidentified unspecified none null na other various multiple generic malware trojan ransomware "
+    "virus worm backdoor botnet loader downloader dropper stealer spyware adware rootkit exploit miner locker crypter "
+    "android windows linux"
+)
+_ANYBODYS = frozenset(_KINDS.split())
+"""Words that say what kind something is, or that nobody knows; there are clusters that are called so."""
 
 
 class _Meta(msgspec.Struct):
@@ -68,9 +76,10 @@ def lookup(galaxies: tuple[str, ...], own: Mapping[str, str]) -> Lookup:
         galaxies: names of galaxies, the one that counts most first.
         own: tags by name that count more than any galaxy.
 
-    The name of a cluster counts more than a synonym; a synonym that two clusters of a galaxy share says nothing.
+    The name of a cluster counts more than a synonym; a synonym that two clusters of a galaxy share says nothing. A
+    name without letters and digits is nobody's.
     """
-    known = _table(galaxies) | {_key(name): tag for name, tag in own.items()}
+    known = _table(galaxies) | {key: tag for name, tag in own.items() if (key := _key(name))}
     return lambda name: known.get(_key(name))
 
 
@@ -82,8 +91,9 @@ def _table(galaxies: tuple[str, ...]) -> dict[str, str]:
         clusters = list(_clusters(galaxy))
         shared = Counter(key for _, _, others in clusters for key in others)
         for tag, key, others in clusters:
-            names.setdefault(key, tag)
-            for other in others:
+            if _is_ones_own(key):
+                names.setdefault(key, tag)
+            for other in filter(_is_ones_own, others):
                 if shared[other] == 1:
                     synonyms.setdefault(other, tag)
     return synonyms | names
@@ -103,12 +113,11 @@ def _clusters(galaxy: str) -> Iterator[tuple[str, str, frozenset[str]]]:
         name = cluster.value
         if '"' in name:
             continue
-        others = frozenset(map(_key, cluster.meta.synonyms))
-        yield (
-            f'misp-galaxy:{read.type}="{name}"',
-            _key(name),
-            frozenset(key for key in others if len(key) >= LEAST_CHARACTERS),
-        )
+        yield f'misp-galaxy:{read.type}="{name}"', _key(name), frozenset(map(_key, cluster.meta.synonyms))
+
+
+def _is_ones_own(key: str) -> bool:
+    return len(key) >= LEAST_CHARACTERS and key not in _ANYBODYS
 
 
 def _key(name: str) -> str:

@@ -83,10 +83,15 @@ def _tlp(indicator: Indicator, policy: MappingPolicy) -> Iterator[Step]:
 def _named(field: str, predicate: str, lookup: galaxies.Lookup) -> TagRule:
     def rule(indicator: Indicator) -> Iterator[Step]:
         names: tuple[str, ...] = getattr(indicator, field)
-        for name in names:
+        for name in filter(_has_letters, names):
             yield Step(field, name, lookup(name) or machine_tag(predicate, name))
 
     return rule
+
+
+def _has_letters(name: str) -> bool:
+    """Whether a name is one, and not ``-`` or ``???`` in the place of one."""
+    return any(map(str.isalnum, name))
 
 
 def _plain_tags(indicator: Indicator, *, with_tlp: bool) -> Iterator[Step]:
