@@ -39,7 +39,7 @@ def clean() -> Trial:
         ("misp:events/edit=502@2x", 3),
         ("misp:events/add=untagged@1x", 3),
         ("misp:events/edit=untagged@2x", 3),
-        ("misp:events/edit=untagged@6x", 4),  # the run ends before it has looked; the next one finds out
+        ("misp:events/edit=untagged@7x", 4),  # the run ends before it has looked; the next one finds out
         ("misp:events/edit=504:50ms@2x", 3),
         ("misp:events/edit=stall-after@1x", 3),
         ("misp:events/edit=503@6x", 5),  # as often as an export tries, so that another one must go on
