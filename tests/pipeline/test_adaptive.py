@@ -151,6 +151,17 @@ def test_a_limit_on_size_is_kept_to() -> None:
     assert sum(result is Result.TOO_LARGE for _, _, result in server.done) <= 8
 
 
+def test_what_has_failed_often_is_tried_again_in_the_end() -> None:
+    """A server that refuses a fifth request refuses one in 50 at most, and gets more once it takes more."""
+    server, controller = Server(workers(8)), Controller()
+    server.fails = lambda flying, _items, _now: Result.BUSY if flying > 4 else None
+    server.serve(controller, 4000)
+    assert sum(result is Result.BUSY for _, _, result in server.done) <= 4000 / 50
+    server.fails = lambda _flying, _items, _now: None
+    server.serve(controller, 800)
+    assert controller.knee.in_flight >= 8
+
+
 def test_after_a_breakdown_the_rate_comes_back() -> None:
     """A server that fails for half a minute is asked for little meanwhile, and for more again in the next minute."""
     server, controller = Server(workers(8)), Controller()

@@ -25,7 +25,10 @@ NOISE = 0.04
 PATIENCE = 32
 """Rounds between two trials at most; they double with each one that was in vain."""
 BAN = 64
-"""Requests for which what has failed is not tried again; four times as many with each failure."""
+"""Requests for which what has failed as a trial is not tried again; so many for each in flight after a later failure.
+
+Such a trial costs the requests in flight, which bounds the loss; and trouble is not held against the server for long.
+"""
 DECISIONS = 1000
 """How many decisions are kept, the newest of them."""
 
@@ -125,8 +128,6 @@ class _Ban(NamedTuple):
     value: int
     until: int
     """The number of the request from which on it may be tried."""
-    length: int
-    """Requests."""
 
 
 class Controller:
@@ -291,8 +292,8 @@ class Controller:
             if not shrinks:
                 continue
             if self._at[axis] > self._base[axis]:  # a trial was too much; what was before it was not
-                length = 4 * self._bans[axis].length if axis in self._bans else BAN
-                self._bans[axis] = _Ban(self._at[axis], self._flight.begun + length, length)
+                length = BAN * (self._at.in_flight if axis in self._bans else 1)
+                self._bans[axis] = _Ban(self._at[axis], self._flight.begun + length)
                 goal = list(self._base)
                 break
             tried = min(self._at[axis], request.items) if axis else self._at[axis]
