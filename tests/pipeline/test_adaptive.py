@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import statistics
 from collections.abc import Callable
 from itertools import pairwise
@@ -149,6 +150,53 @@ def test_a_limit_on_size_is_kept_to() -> None:
     )
     assert 350 <= controller.knee.chunk <= 700
     assert sum(result is Result.TOO_LARGE for _, _, result in server.done) <= 8
+
+
+def chance(share: float, seed: int) -> Callable[[int, int, float], Result | None]:
+    """Loses a share of all answers, whatever the load."""
+    draw = random.Random(seed).random
+    return lambda _flying, _items, _now: Result.FAILED if draw() < share else None
+
+
+@pytest.mark.parametrize("share", [0.02, 0.03, 0.05])
+def test_answers_that_are_lost_by_chance_say_nothing_of_the_load(share: float) -> None:
+    """Where some are lost however little is asked for, the rate is nearly what it is without."""
+    whole, _ = served(workers(4), 1000)
+    rates = [served(workers(4), 1000, fails=chance(share, seed), seed=seed)[0].rate(STARTING) for seed in SEEDS]
+    assert statistics.median(rates) >= (0.95 - share) * whole.rate(STARTING)
+    assert min(rates) >= 0.6 * whole.rate(STARTING)
+
+
+@pytest.mark.parametrize(
+    ("good", "seconds", "forgiven"), [(0, 5, 0), (5, 5, 0), (6, 5, 1), (11, 5, 1), (12, 5, 2), (15, 5, 2), (15, 45, 0)]
+)
+def test_lost_answers_close_to_each_other_are_taken_for_load(good: int, seconds: float, forgiven: int) -> None:
+    """Six good answers make up for a lost one and twelve for two, but none for one that has taken too long."""
+    controller = Controller(knee=Knee(8, 1000))
+    for _ in range(good):
+        controller.finished(controller.started(0, 1000), 1, Result.DONE)
+    for _ in range(forgiven):
+        controller.finished(controller.started(1, 1000), 1 + seconds, Result.FAILED)
+        assert (controller.in_flight, controller.chunk) == (8, 1000)
+    controller.finished(controller.started(1, 1000), 1 + seconds, Result.FAILED)
+    assert (controller.in_flight, controller.chunk) == (4, 500)
+
+
+@pytest.mark.parametrize("share", [0.08, 0.3])
+def test_after_trouble_the_rate_comes_back(share: float) -> None:
+    """However often trials have failed in a long time of trouble, it is forgotten 300 requests later."""
+    shares = []
+    for seed in range(12):
+        server, controller = Server(workers(4), seed=seed), Controller()
+        server.fails = chance(share, seed)
+        server.serve(controller, 1500)
+        server.fails = chance(0, seed)
+        server.serve(controller, 300)
+        begin = len(server.done)
+        server.serve(controller, 100)
+        shares.append(server.rate(begin) / server.best())
+    assert statistics.median(shares) >= 0.9
+    assert min(shares) >= 0.7
 
 
 def test_what_has_failed_often_is_tried_again_in_the_end() -> None:

@@ -29,6 +29,8 @@ BAN = 64
 
 Such a trial costs the requests in flight, which bounds the loss; and trouble is not held against the server for long.
 """
+AMENDS = 6
+"""Good answers that make up for a lost one: so far apart, answers are lost by chance, whatever is asked for."""
 DECISIONS = 1000
 """How many decisions are kept, the newest of them."""
 
@@ -42,7 +44,7 @@ class Result(Enum):
     TOO_LARGE = "too large"
     """Fewer items a request."""
     FAILED = "failed"
-    """It broke down, ran out of memory or of time, or the answer was lost: less of both."""
+    """It broke down, ran out of time, or the answer was lost: less of both, unless it is the only one far and wide."""
     VOID = "void"
     """Nothing; one of its items was at fault."""
 
@@ -154,6 +156,8 @@ class Controller:
         self._hold = 0
         self._patience = 1
         self._credit = 4.0 * self._base.chunk
+        self._amends = 0
+        """Good answers that can still make up for a lost one; no more than two of those need."""
         self._bans: dict[int, _Ban] = {}
         """By what is banned: 0 for requests in flight, 1 for items a request."""
         self._round = Round()
@@ -187,11 +191,14 @@ class Controller:
         seconds, area = self._flight.end(request, now)
         if result is Result.DONE:
             self._credit += BUDGET * request.items
+            self._amends = min(self._amends + 1, 2 * AMENDS)
             if seconds > SLOW and request.items > self._ranges[1].least:
                 self._shrink(request, Result.TOO_LARGE, seconds, "slow")
             elif request.epoch == self._epoch and request.number > self._skip:
                 self._round.add(request.items, seconds, area)
                 self._judge()
+        elif result is Result.FAILED and seconds <= SLOW and self._amends >= AMENDS:
+            self._amends -= AMENDS  # it is sent again, which costs less than to shrink and to climb back
         elif result is not Result.VOID:
             self._shrink(request, result, seconds, result.value)
 
