@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -155,6 +156,20 @@ def test_a_file_instead_of_the_terminal(
     assert [line.split("  ")[1] for line in path.read_text().splitlines()] == ["two", r"three \ud800"]
     assert (tmp_path / "tqmisp.log.1").stat().st_mode & 0o777 == 0o600
     assert capsys.readouterr().err == ""
+
+
+def test_a_folder_that_goes_away_ends_no_work(
+    tmp_path: Path, log: structlog.stdlib.BoundLogger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its loss is told once, and what there is to be done goes on."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    logs.configure(file=folder / "tqmisp.log")
+    log.warning("one")
+    shutil.rmtree(folder)
+    log.warning("two")
+    log.warning("three")
+    assert capsys.readouterr().err == "error: the log cannot be written: No such file or directory\n"
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:

@@ -157,6 +157,13 @@ class _Stream(_Discreet):
 class _File(_Discreet, logging.handlers.WatchedFileHandler):
     """Appends to a file, and finds it again after others have rotated it."""
 
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; what looks for the file is not in the care of :meth:`handleError` by itself."""
+        try:
+            super().emit(record)
+        except OSError:  # its folder is gone
+            self.handleError(record)
+
 
 def _to_file(path: Path) -> logging.Handler:
     try:
