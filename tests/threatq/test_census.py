@@ -98,6 +98,23 @@ async def test_what_comes_in_during_the_reading_is_not_missing() -> None:
         assert passed_by in {each.id for each in later}
 
 
+async def test_a_reading_that_is_gone_on_with_counts_what_was_read_before() -> None:
+    """Otherwise whatever comes in would be missing there."""
+    library = generate(400, seed=1)
+    report = reported_again(library)
+    async with serving(create_app(library, middlewares=[meanwhile(report)]), page_size=PAGE) as client:
+        broken_off = ThreatQSource(client, Selection())
+        [shard] = await broken_off.shards()
+        stream = shard.pages()
+        positions = dict([(await anext(stream)).position or (0, "") for _ in range(2)])
+        await stream.aclose()
+        source = ThreatQSource(client, Selection())
+        source.resume(broken_off.plan(), positions)
+        assert [page async for page in source.pages()]
+        assert source.missing == 0
+        assert source.watermark is not None
+
+
 async def test_what_moves_between_windows_is_not_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """An indicator that is touched leaves its window for the last one, where its page may have gone by."""
     monkeypatch.setattr(source_module, "SMALL", 100)

@@ -31,9 +31,10 @@ class Census:
         search: counts.
         window: that is read.
         began: when the reading of all windows began, by the clock of the server.
+        position: where another census of the same window has stood.
     """
 
-    def __init__(self, search: Search, window: windows.Window, began: str) -> None:
+    def __init__(self, search: Search, window: windows.Window, began: str, position: str = "") -> None:
         low, high = window
         since = windows.text(windows.moment(began) - windows.SECOND)  # bounds are left out of what they bound
         self._search = search
@@ -41,8 +42,12 @@ class Census:
         self._end = began
         self._start = max(low or "", since)
         self._windows: list[windows.Window] = [(low, self._end), (self._start, high)]
-        self._read_before = 0
-        self._read_since = 0
+        self._read_before, self._read_since = map(int, position.split() or (0, 0))
+
+    @property
+    def position(self) -> str:
+        """What was counted so far, as a text that another census of the same window understands."""
+        return f"{self._read_before} {self._read_since}"
 
     def take(self, rows: Sequence[Any]) -> None:
         """Count the rows of a page."""

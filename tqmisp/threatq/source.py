@@ -226,9 +226,9 @@ class ThreatQSource:
 
     async def read(self, number: int, window: windows.Window) -> AsyncGenerator[Page[Indicator], None]:
         """Yield the pages of one window."""
-        position = self._positions.get(number, "")
+        position, _, counted = self._positions.get(number, "").partition("\n")
         pager = Pager(self._page_size.rows, cursor=self._cursor, position=position)
-        census = Census(self._search, window, self._began)
+        census = Census(self._search, window, self._began, counted)
         while not pager.done:
             try:
                 answer = await self._page(window, pager)
@@ -237,6 +237,7 @@ class ThreatQSource:
                     raise
                 log.info("ThreatQ does not know this place any more; reading from the start", error=str(error))
                 pager, position = Pager(self._page_size.rows, cursor=self._cursor), ""
+                census = Census(self._search, window, self._began)
                 continue
             if answer is None or not (rows := pager.take(answer.data)):
                 continue  # a smaller page is to be asked for, or the pager went back, or is done
@@ -245,7 +246,8 @@ class ThreatQSource:
             indicators, refusals = to_indicators(sifted.rows, self._search.lookups, sifted.stamps)
             self._take_note([*sifted.touched, *(each.touched_at for each in indicators)])
             kept, unwanted = self._filter.apply(indicators)
-            yield Page(kept, answer.size, refusals + unwanted, (number, pager.position), sifted.recognised)
+            place = number, f"{pager.position}\n{census.position}"
+            yield Page(kept, answer.size, refusals + unwanted, place, sifted.recognised)
         if pager.announced is not None and pager.rows < pager.announced:
             lacking = await census.lacking(pager.announced - pager.rows)
             self.missing += lacking
