@@ -110,7 +110,8 @@ async def test_what_a_dead_run_has_left_is_for_the_next_one(tmp_path: Path) -> N
 
     async with world(lib, tmp_path, die) as here:
         await here.run()
-        await edit(here, f"/attributes/edit/{attribute(here, 'd0.example').uuid}", {"comment": "theirs"})
+        held = attribute(here, "d0.example")
+        here.store.change_attribute(held, replace(held, comment="theirs"))  # before the second of the next run
         lib.change(lib.ids[0], {"description": "changed"})
         lib.add([{"type": DOMAIN, "value": "new.example", "score": 5} | ACTIVE])
         dying = True
