@@ -109,6 +109,7 @@ async def test_what_a_dead_run_has_left_is_for_the_next_one(tmp_path: Path) -> N
         return web.Response(status=405) if dying and "/events/edit" in request.path else await handler(request)
 
     async with world(lib, tmp_path, die) as here:
+        here.settings = replace(here.settings, misp=replace(here.settings.misp, settle_seconds=0))
         await here.run()
         held = attribute(here, "d0.example")
         here.store.change_attribute(held, replace(held, comment="theirs"))  # before the second of the next run
