@@ -268,35 +268,36 @@ async def test_a_request_for_reasons_that_is_too_large_is_cut_in_half() -> None:
         assert len(outcome.refused) == 12
 
 
-async def test_an_event_that_is_deleted_while_it_is_filled_is_no_end() -> None:
-    """Its place is taken by another one, where there is one; otherwise what was bound for it stays out."""
+def deleting(store: MispStore) -> Any:
+    """An analyst deletes the event just before a request."""
 
     async def delete(request: web.Request, handler: Handler) -> web.StreamResponse:
-        held = here.store.event(REF.uuid)
+        held = store.event(REF.uuid)
         assert held is not None
-        here.store.drop_event(held)
+        store.drop_event(held)
         return await handler(request)
 
-    async with rig(fault("/events/edit", delete), instead=lambda _: OTHER) as here:
+    return delete
+
+
+async def test_an_event_that_is_deleted_while_it_is_filled_is_no_end() -> None:
+    """Its place is taken by another one, where there is one; otherwise what was bound for it stays out."""
+    store = MispStore()
+    async with rig(fault("/events/edit", deleting(store)), store=store, instead=lambda _: OTHER) as here:
         outcome = await here.sink.deliver(part(domains(25)))
         assert [ref for _, ref in outcome.elsewhere] == [OTHER] * 25
         assert len(here.values(OTHER)) == 25
-    async with rig(fault("/events/edit", delete)) as here:
+    store = MispStore()
+    async with rig(fault("/events/edit", deleting(store)), store=store) as here:
         outcome = await here.sink.deliver(part(domains(25)))
         assert set(codes(outcome).values()) == {("filtered", "event_blocked")}
 
 
 async def test_an_event_that_is_deleted_before_reasons_are_asked_for_counts_nothing_twice() -> None:
     """What had arrived in it is gone, and is brought to the other one along with the rest."""
-
-    async def delete(request: web.Request, handler: Handler) -> web.StreamResponse:
-        held = here.store.event(REF.uuid)
-        assert held is not None
-        here.store.drop_event(held)
-        return await handler(request)
-
     items = [*domains(5), planned("bad", type="ip-dst")]
-    async with rig(fault("/attributes/add", delete), instead=lambda _: OTHER) as here:
+    store = MispStore()
+    async with rig(fault("/attributes/add", deleting(store)), store=store, instead=lambda _: OTHER) as here:
         outcome = await here.sink.deliver(part(items))
         assert outcome.elsewhere == [(item, OTHER) for item in items[:5]]
         assert (outcome.stored, len(outcome.refused)) == ([], 1)

@@ -97,9 +97,9 @@ class MispSink:
         if self._adopts:
             new = adopt(ref, new, await self.reader.whole([item.uuid for item in new]), outcome)
         lost = [item for item in new if item.change is Change.REPAIR]
-        new = [item for item in new if item.change is not Change.REPAIR] if lost else new
-        if lost:
+        if lost:  # with an event that people have deleted, what was in it stays out
             await self._bring_new(ref, lost, outcome, _nothing)
+            new = [item for item in new if item.change is not Change.REPAIR]
         if new:
             await self._bring_new(ref, new, outcome, self._instead)
         known = [item for item in part.items if item.base or item.change is Change.RETIRE]
